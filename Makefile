@@ -1,0 +1,41 @@
+.PHONY: setup demo up down test check bench lock clean
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+setup: $(VENV)/.installed
+
+# uv installs the lock in seconds where pip takes minutes; without it pip does the same work.
+$(VENV)/.installed: infra/locks/dev.txt pyproject.toml
+	@echo "setpoint: installing the locked environment into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/locks/bootstrap.txt
+	@if $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r infra/locks/dev.txt; then :; else \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/locks/dev.txt; fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup
+	@$(BIN)/setpoint demo $(ARGS)
+
+up: setup
+	@$(BIN)/setpoint up $(ARGS)
+
+down: setup
+	@$(BIN)/setpoint down $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: setup
+	@$(BIN)/python -m infra.locks

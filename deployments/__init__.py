@@ -1,0 +1,1 @@
+"""What Prefect needs around the deployments of ``prefect.yaml``."""

@@ -1,0 +1,54 @@
+"""From new data to a version in service: ingest, train, gates, image, release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect import flow
+from prefect.states import State, StateType
+
+from flows.release import walk
+from setpoint.domain.findings import Outcome, Verdict
+from setpoint.stages.train import Candidate
+from setpoint.workspace import Workspace, open_workspace
+from tasks import data, gates, training
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a delivery ended: the candidate, its verdict, and whether it serves now."""
+
+    candidate: Candidate
+    verdict: Verdict
+    promoted: bool
+    reason: str
+
+
+def deliver_once(workspace: Workspace, cause: str) -> Delivery:
+    """The pipeline, as part of whatever flow calls it."""
+    snapshot = data.take_in(workspace)
+    rows, known = training.assemble(workspace, None)
+    trained = training.fit(workspace, rows, known)
+    candidate = training.publish(workspace, trained, snapshot, cause)
+    verdict = gates.run_gates(workspace, candidate, trained, cause)
+    if verdict.outcome != Outcome.PASSED:
+        return Delivery(candidate, verdict, False, verdict.summary())
+    training.build_image(workspace, candidate)
+    ended = walk(workspace, candidate.version)
+    return Delivery(candidate, verdict, ended.percent == 100, ended.reason)
+
+
+@flow(name="deliver", persist_result=False)
+def deliver(cause: str = "manual") -> State[None]:
+    """Train on all that is known and release what is better.
+
+    Ends *Refused* where a gate did not open or the release was rolled back.
+
+    Args:
+        cause: Why: ``first``, ``manual``, ``schedule``, or an incident's id.
+    """
+    done = deliver_once(open_workspace(), cause)
+    version = done.candidate.version
+    if done.promoted:
+        return State(type=StateType.COMPLETED, name="Promoted", message=f"{version} is in service")
+    return State(type=StateType.FAILED, name="Refused", message=f"{version}: {done.reason}")

@@ -1,0 +1,40 @@
+"""Shadow, canary, promotion or roll-back of one version."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.states import State, StateType
+
+from setpoint.domain.findings import Verdict
+from setpoint.domain.rollout import Rollout, Stage
+from setpoint.stages import release as stage
+from setpoint.workspace import Workspace, open_workspace
+from tasks import releasing
+
+
+def walk(workspace: Workspace, version: str) -> Rollout:
+    """Walk a release to its end, from wherever a killed run left it."""
+    rollout = stage.begin(workspace, version)
+    verdict = Verdict()
+    while not rollout.ended:
+        rollout, verdict = releasing.take_step(workspace, rollout)
+    releasing.settle(workspace, rollout, verdict)
+    return rollout
+
+
+@flow(name="release", persist_result=False)
+def release(version: str) -> State[None]:
+    """Release a version that its gates accepted.
+
+    Args:
+        version: ``v1``, ``v2`` ...
+    """
+    workspace = open_workspace()
+    outcome = workspace.registry.tags(version).get("gates")
+    if outcome != "passed":
+        reason = f"gates of {version}: {outcome or 'never run'}; only passed is released"
+        return State(type=StateType.FAILED, name="Refused", message=reason)
+    ended = walk(workspace, version)
+    if ended.stage == Stage.PROMOTED:
+        return State(type=StateType.COMPLETED, name="Promoted", message=f"{version} is in service")
+    return State(type=StateType.FAILED, name="RolledBack", message=ended.reason)

@@ -1,0 +1,37 @@
+"""Respond to an incident: retrain, gate, release, close."""
+
+from __future__ import annotations
+
+from prefect import flow, runtime
+from prefect.states import State, StateType
+
+from flows.deliver import deliver_once
+from setpoint.stages import respond as stage
+from setpoint.workspace import open_workspace
+
+
+@flow(name="respond", persist_result=False)
+def respond(incident_id: str) -> State[None]:
+    """Take an incident up and heal it.
+
+    A second run for the same incident finds it taken and does nothing. Whatever goes wrong here
+    leaves the incident open for the next run, with the reason in its note.
+
+    Args:
+        incident_id: As in the event.
+    """
+    workspace = open_workspace()
+    incident = stage.take(workspace, incident_id, str(runtime.flow_run.id))
+    if incident is None:
+        return State(type=StateType.COMPLETED, message=f"{incident_id} needs no response")
+    try:
+        done = deliver_once(workspace, incident.id)
+    except Exception as err:
+        # Recorded and raised again: the run fails, the incident waits for the next one.
+        stage.failed(workspace, incident, str(err))
+        raise
+    if done.promoted:
+        healed = stage.healed(workspace, incident, done.candidate)
+        return State(type=StateType.COMPLETED, name="Healed", message=healed.note)
+    after = stage.refused(workspace, incident, done.candidate.version, done.reason)
+    return State(type=StateType.FAILED, name="Refused", message=after.note)

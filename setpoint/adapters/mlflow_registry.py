@@ -1,0 +1,130 @@
+"""MLflow: what each training was made of, and which version carries which alias."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# Telemetry is decided when mlflow is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+CHAMPION, CHALLENGER, CANDIDATE = "champion", "challenger", "candidate"
+
+
+class Registry:
+    """Runs and model versions of one project.
+
+    A version's files are its bundle, kept in the workspace and named by the tag ``bundle``;
+    MLflow holds the record and the aliases.
+
+    Args:
+        uri: Tracking address, e.g. ``sqlite:///mlflow.db`` or a server's.
+        artifacts: Folder for artifacts when the address is a database.
+        name: Name of the registered model and of the experiment.
+    """
+
+    def __init__(self, uri: str, artifacts: Path, name: str) -> None:
+        self.uri, self.artifacts, self.name = uri, artifacts, name
+
+    def _client(self) -> Any:
+        import mlflow
+
+        mlflow.set_tracking_uri(self.uri)
+        return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def log_run(
+        self,
+        *,
+        parameters: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        files: Mapping[str, Path],
+    ) -> str:
+        """Record one training.
+
+        Args:
+            parameters: What was chosen.
+            metrics: What was measured; numbers only.
+            tags: Digests, commit, environment, seeds.
+            files: Artifact folder to file.
+
+        Returns:
+            Id of the MLflow run.
+        """
+        client = self._client()
+        experiment = client.get_experiment_by_name(self.name)
+        if experiment is None:
+            location = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite") else None
+            experiment_id = client.create_experiment(self.name, artifact_location=location)
+        else:
+            experiment_id = experiment.experiment_id
+        run = client.create_run(experiment_id, tags=dict(tags))
+        run_id = str(run.info.run_id)
+        for key, value in parameters.items():
+            client.log_param(run_id, key, value)
+        for key, number in metrics.items():
+            client.log_metric(run_id, key, number)
+        for folder, path in files.items():
+            client.log_artifact(run_id, str(path), folder)
+        client.set_terminated(run_id)
+        return run_id
+
+    def register(self, run_id: str, bundle: Path, tags: Mapping[str, str]) -> str:
+        """Make a model version of a run.
+
+        Returns:
+            The version: ``v1``, ``v2`` ...
+        """
+        from mlflow.exceptions import MlflowException
+
+        client = self._client()
+        try:
+            client.create_registered_model(self.name)
+        except MlflowException as err:
+            if err.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = client.create_model_version(
+            self.name,
+            source=f"runs:/{run_id}/bundle",
+            run_id=run_id,
+            tags={**tags, "bundle": str(bundle)},
+        )
+        version = f"v{made.version}"
+        self.point(CANDIDATE, version)
+        return version
+
+    def point(self, alias: str, version: str | None) -> None:
+        """Let an alias name a version; ``None`` takes the alias away."""
+        client = self._client()
+        if version is None:
+            client.delete_registered_model_alias(self.name, alias)
+        else:
+            client.set_registered_model_alias(self.name, alias, version.removeprefix("v"))
+
+    def version_of(self, alias: str) -> str | None:
+        """The version that an alias names, if any."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client().get_model_version_by_alias(self.name, alias)
+        except MlflowException as err:
+            if err.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        return f"v{found.version}"
+
+    def tags(self, version: str) -> dict[str, str]:
+        """Tags of a version."""
+        found = self._client().get_model_version(self.name, version.removeprefix("v"))
+        return dict(found.tags)
+
+    def tag(self, version: str, key: str, value: str) -> None:
+        """Set one tag of a version."""
+        self._client().set_model_version_tag(self.name, version.removeprefix("v"), key, value)
+
+    def versions(self) -> list[str]:
+        """All versions, oldest first."""
+        found = self._client().search_model_versions(f"name = '{self.name}'")
+        return sorted((f"v{v.version}" for v in found), key=lambda v: int(v[1:]))

@@ -1,0 +1,73 @@
+"""Counters of a running scoring service, read from its ``/metrics``."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+
+from setpoint.errors import PlatformError
+from setpoint.ports import Endpoint
+
+SLOW = "0.05"
+"""Upper edge, seconds, of the latency bucket that counts as fast."""
+
+
+@dataclass(frozen=True)
+class ServiceCounts:
+    """Scoring requests that a service answered.
+
+    Attributes:
+        requests: All that were not refused for bad input.
+        failed: Answered with 5xx.
+        slow: Slower than 50 ms.
+    """
+
+    requests: int
+    failed: int
+    slow: int
+
+    def __sub__(self, before: ServiceCounts) -> ServiceCounts:
+        # A restarted service counts from 0 again.
+        if self.requests < before.requests:
+            return self
+        return ServiceCounts(
+            self.requests - before.requests,
+            max(0, self.failed - before.failed),
+            max(0, self.slow - before.slow),
+        )
+
+
+def read_counts(endpoint: Endpoint, timeout: float = 5.0) -> ServiceCounts:
+    """Read the counters.
+
+    Raises:
+        PlatformError: The service does not answer.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    url = f"http://{endpoint.host}:{endpoint.port}/metrics"
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            text = answer.read().decode()
+    except (OSError, urllib.error.URLError) as err:
+        raise PlatformError(
+            f"the scoring service does not answer: {err}", where=url, fix="see its log under logs/"
+        ) from err
+    answered = failed = 0.0
+    fast = total = 0.0
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "setpoint_requests_total" and _scoring(sample.labels):
+                code = sample.labels.get("code", "")
+                answered += sample.value if code[:1] in "25" else 0
+                failed += sample.value if code[:1] == "5" else 0
+            elif sample.name == "setpoint_latency_seconds_bucket":
+                fast += sample.value if sample.labels.get("le") == SLOW else 0
+            elif sample.name == "setpoint_latency_seconds_count":
+                total += sample.value
+    return ServiceCounts(int(answered), int(failed), int(total - fast))
+
+
+def _scoring(labels: dict[str, str]) -> bool:
+    return labels.get("route", "decisions") == "decisions"

@@ -1,0 +1,357 @@
+"""Batches of data from a local file or folder, or from S3."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from setpoint.domain.conform import conform
+from setpoint.domain.schema import ColumnSpec, TableSpec
+from setpoint.domain.validation import bounded
+from setpoint.errors import DataError
+
+__all__ = ["BatchRef", "S3Options", "Source", "conform", "list_batches", "read_batch",
+           "read_bytes", "write_bytes"]  # fmt: skip
+
+T = TypeVar("T")
+
+_NULL_WORDS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+_BOOLEAN_WORDS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+
+
+@dataclass(frozen=True)
+class S3Options:
+    """How an S3 service is reached. The secret is kept out of the text form.
+
+    Attributes:
+        endpoint_url: Address of the service; empty for the provider's own.
+        region: Region name.
+        access_key: Key id; empty to use what the machine provides.
+        secret_key: Its secret.
+    """
+
+    endpoint_url: str = ""
+    region: str = "us-east-1"
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
+
+    def client(self) -> Any:
+        """A boto3 client for it."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint_url or None,
+            region_name=self.region,
+            aws_access_key_id=self.access_key or None,
+            aws_secret_access_key=self.secret_key or None,
+            config=Config(retries={"max_attempts": 3, "mode": "standard"}, connect_timeout=5),
+        )
+
+    def delta_options(self) -> dict[str, str]:
+        """The same as storage options of Delta Lake; holds the secret, never log it."""
+        options = {
+            "AWS_REGION": self.region,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_ALLOW_HTTP": "true" if self.endpoint_url.startswith("http://") else "",
+            # Two writers must not overwrite each other's commit.
+            "aws_conditional_put": "etag",
+        }
+        return {key: value for key, value in options.items() if value}
+
+
+@dataclass(frozen=True)
+class BatchRef:
+    """One file of data.
+
+    Attributes:
+        uri: Local path or ``s3://bucket/key``.
+        name: File name; a batch is applied once under its name.
+        size: Bytes.
+        etag: Changes when the content does: S3's etag, or the local time of change.
+    """
+
+    uri: str
+    name: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that batches are read from.
+
+    Attributes:
+        uri: File, folder, ``file://`` or ``s3://`` address.
+        s3: How S3 is reached, needed for ``s3://`` only.
+    """
+
+    uri: str
+    s3: S3Options | None = None
+
+    def list_batches(self) -> list[BatchRef]:
+        """See ``list_batches``."""
+        return list_batches(self.uri, self.s3)
+
+    def read_batch(self, ref: BatchRef, table: TableSpec) -> pa.Table:
+        """See ``read_batch``."""
+        return read_batch(ref, table, self.s3)
+
+
+def list_batches(uri: str, s3: S3Options | None = None) -> list[BatchRef]:
+    """The files of a folder, not of its sub-folders, sorted by name; or the one file.
+
+    Names that start with ``.`` or ``_`` are left out: writers use them for what is not finished.
+
+    Raises:
+        DataError: There is no such file or folder, or S3 refuses.
+    """
+    found = _list_s3(uri, s3) if uri.startswith("s3://") else _list_local(_local_path(uri))
+    return sorted((r for r in found if not r.name.startswith((".", "_"))), key=lambda r: r.name)
+
+
+def read_batch(ref: BatchRef, table: TableSpec, s3: S3Options | None = None) -> pa.Table:
+    """All rows of a ``.parquet``, ``.csv`` or ``.csv.gz`` file, with the columns as they came.
+
+    CSV text is turned into the declared kinds; give the result to ``conform``.
+
+    Args:
+        ref: The file.
+        table: Declared columns.
+        s3: How S3 is reached.
+
+    Returns:
+        At least one row.
+
+    Raises:
+        DataError: The file is missing, empty, without rows, damaged or of an unknown format.
+    """
+    reader = _reader(ref)
+    data = read_bytes(ref.uri, s3)
+    if not data:
+        raise _unreadable(ref.uri, "the file is empty, 0 bytes")
+    try:
+        rows = reader(data)
+    except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        reason = f"the file cannot be read as {_suffix(ref.name)}: {bounded(error, 300)}"
+        raise _unreadable(ref.uri, reason) from error
+    if rows.num_rows == 0:
+        raise _unreadable(ref.uri, "the file holds 0 rows")
+    return rows if _suffix(ref.name) == ".parquet" else _typed(rows, table, ref.uri)
+
+
+def read_bytes(uri: str, s3: S3Options | None = None) -> bytes:
+    """The whole content of a file or object.
+
+    Raises:
+        DataError: It is missing or may not be read.
+    """
+    if uri.startswith("s3://"):
+        bucket, key = _bucket_key(uri)
+        return _s3_call(
+            uri, s3, lambda c: bytes(c.get_object(Bucket=bucket, Key=key)["Body"].read())
+        )
+    try:
+        return _local_path(uri).read_bytes()
+    except OSError as error:
+        raise _unreadable(uri, f"the file cannot be opened: {error.strerror}") from error
+
+
+def write_bytes(uri: str, data: bytes, s3: S3Options | None = None) -> None:
+    """Write a file or object whole or not at all; folders are made, an old one is replaced.
+
+    Raises:
+        DataError: It may not be written.
+    """
+    if uri.startswith("s3://"):
+        bucket, key = _bucket_key(uri)
+        _s3_call(uri, s3, lambda client: client.put_object(Bucket=bucket, Key=key, Body=data))
+        return
+    path = _local_path(uri)
+    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with half.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"the file cannot be written: {error.strerror}",
+            where=uri,
+            fix="check that the folder exists, is writable and has space",
+        ) from error
+
+
+def _unreadable(uri: str, reason: str) -> DataError:
+    return DataError(
+        reason, where=uri, fix="deliver the file again, complete, or move it out of the folder"
+    )
+
+
+def _suffix(name: str) -> str:
+    lower = name.lower()
+    return next((s for s in (".parquet", ".csv.gz", ".csv") if lower.endswith(s)), "")
+
+
+def _reader(ref: BatchRef) -> Callable[[bytes], pa.Table]:
+    readers: dict[str, Callable[[bytes], pa.Table]] = {
+        ".parquet": _read_parquet,
+        ".csv": _read_csv,
+        ".csv.gz": lambda data: _read_csv(gzip.decompress(data)),
+    }
+    suffix = _suffix(ref.name)
+    if suffix not in readers:
+        raise DataError(
+            f"files of type {Path(ref.name).suffix or 'none'!r} cannot be read",
+            where=ref.uri,
+            fix="deliver .parquet, .csv or .csv.gz, or put _ before the name of what is no data",
+        )
+    return readers[suffix]
+
+
+def _local_path(uri: str) -> Path:
+    return Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
+
+
+def _list_local(path: Path) -> list[BatchRef]:
+    if not path.exists():
+        raise DataError(
+            "there is no such file or folder",
+            where=str(path),
+            fix="create it, or correct data.events in the project file",
+        )
+    refs = []
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.is_file():
+            info = file.stat()
+            refs.append(BatchRef(str(file), file.name, info.st_size, str(info.st_mtime_ns)))
+    return refs
+
+
+def _bucket_key(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise DataError("the address names no bucket", where=uri, fix="write s3://bucket/folder")
+    return bucket, key
+
+
+def _list_s3(uri: str, s3: S3Options | None) -> list[BatchRef]:
+    bucket, key = _bucket_key(uri)
+    prefix = key.rstrip("/")
+
+    def listing(client: Any) -> list[dict[str, Any]]:
+        pages = client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=f"{prefix}/" if prefix else "", Delimiter="/"
+        )
+        objects = [item for page in pages for item in page.get("Contents", ())]
+        if not objects and prefix:
+            same = client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
+            objects = [item for item in same if item["Key"] == prefix]
+        return objects
+
+    objects = [o for o in _s3_call(uri, s3, listing) if not o["Key"].endswith("/")]
+    if not objects:
+        raise DataError(
+            "there is no object under this address",
+            where=uri,
+            fix="deliver a file there, or correct data.events in the project file",
+        )
+    return [
+        BatchRef(f"s3://{bucket}/{o['Key']}", o["Key"].rpartition("/")[2], o["Size"],
+                 o["ETag"].strip('"'))
+        for o in objects
+    ]  # fmt: skip
+
+
+def _s3_call(uri: str, s3: S3Options | None, call: Callable[[Any], T]) -> T:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    options = s3 or S3Options()
+    try:
+        return call(options.client())
+    except (BotoCoreError, ClientError) as error:
+        raise DataError(
+            f"S3 at {options.endpoint_url or 'its default address'} answers: {bounded(error, 300)}",
+            where=uri,
+            fix="check address, bucket, endpoint, and that the key may list, read and write",
+        ) from error
+
+
+def _read_parquet(data: bytes) -> pa.Table:
+    return pq.read_table(io.BytesIO(data))
+
+
+def _read_csv(data: bytes) -> pa.Table:
+    """All columns as text; an empty field is null, an empty quoted one is empty text."""
+    header, names = data.lstrip(b"\r\n").partition(b"\n")[0], []
+    if header:
+        names = pacsv.read_csv(io.BytesIO(header + b"\n")).column_names
+    if len(set(names)) < len(names):
+        double = sorted({name for name in names if names.count(name) > 1})
+        raise pa.ArrowInvalid(f"the header names {', '.join(double)} more than once")
+    convert = pacsv.ConvertOptions(
+        column_types={name: pa.string() for name in names},
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    return pacsv.read_csv(
+        io.BytesIO(data),
+        parse_options=pacsv.ParseOptions(newlines_in_values=True),
+        convert_options=convert,
+    )
+
+
+def _typed(rows: pa.Table, table: TableSpec, uri: str) -> pa.Table:
+    for column in table.columns:
+        at = rows.column_names.index(column.name) if column.name in rows.column_names else -1
+        if at >= 0 and column.kind in ("number", "integer", "boolean", "time"):
+            rows = rows.set_column(at, column.name, _parse(rows[column.name], column, uri))
+    return rows
+
+
+def _parse(values: pa.ChunkedArray, column: ColumnSpec, uri: str) -> pa.ChunkedArray:
+    text = pc.utf8_trim_whitespace(values)
+    words = pa.array(_NULL_WORDS, pa.string())
+    text = pc.if_else(pc.is_in(text, words), pa.scalar(None, pa.string()), text)
+    for kind in {"time": (pa.int64(),), "integer": (pa.int64(), pa.float64())}.get(
+        column.kind, (pa.float64(),)
+    ):
+        try:
+            return _booleans(text) if column.kind == "boolean" else text.cast(kind)
+        except pa.ArrowInvalid as error:
+            reason = error
+    if column.kind == "time":
+        return text  # no integers: conform reads it as ISO 8601
+    raise DataError(
+        f"a value cannot be read as {column.kind}: {bounded(reason, 200)}",
+        where=f"{uri}, column {column.name}",
+        fix=f"write {column.kind} values, and leave missing ones empty",
+    )
+
+
+def _booleans(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    lower = pc.utf8_lower(text)
+    words = pa.array(list(_BOOLEAN_WORDS), pa.string())
+    at = pc.index_in(lower, words)
+    strange = pc.drop_null(lower.filter(pc.and_(pc.is_valid(lower), pc.is_null(at))))
+    if len(strange):
+        raise pa.ArrowInvalid(f"{strange[0].as_py()!r} is neither true, false, 1 nor 0")
+    return pc.take(pa.chunked_array([pa.array(list(_BOOLEAN_WORDS.values()))]), at)

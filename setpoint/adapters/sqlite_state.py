@@ -1,0 +1,281 @@
+"""Incidents, releases and the ledger of one project in one SQLite file.
+
+Every change is one transaction; a kill leaves the state before it or after it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from setpoint.domain.findings import Finding
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.domain.ledger import Break, Entry, canonical, link, verify
+from setpoint.domain.rollout import Rollout, Stage
+from setpoint.errors import StateError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS incidents (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, status TEXT NOT NULL, cause TEXT NOT NULL,
+    opened_at TEXT NOT NULL, body TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS one_open_per_cause ON incidents (cause)
+    WHERE status != 'resolved';
+CREATE TABLE IF NOT EXISTS releases (challenger TEXT PRIMARY KEY, stage TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS ledger (
+    seq INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+    evidence TEXT NOT NULL, previous TEXT NOT NULL, digest TEXT NOT NULL);
+CREATE TRIGGER IF NOT EXISTS ledger_keeps BEFORE UPDATE ON ledger
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS ledger_stays BEFORE DELETE ON ledger
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+class StateStore:
+    """The state of one project.
+
+    Args:
+        path: The SQLite file; made with its folder if missing.
+        project: Name of the project, the first part of incident ids.
+
+    Raises:
+        StateError: The file is not a usable database.
+    """
+
+    def __init__(self, path: Path, project: str) -> None:
+        self.path = path
+        self.project = project
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._connect() as db:
+                db.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
+        except sqlite3.DatabaseError as err:
+            raise StateError(
+                f"not a usable state database: {err}",
+                where=str(path),
+                fix="restore the file from a backup, or move it away to start anew",
+            ) from err
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        db.execute("PRAGMA synchronous=FULL")
+        try:
+            yield db
+        finally:
+            db.close()
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        with self._connect() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                # Whatever went wrong, also an interrupt, must not leave half a change.
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    # incidents
+
+    def open_incident(self, incident: Incident) -> tuple[Incident, bool]:
+        """Open an incident, or find the one that is open for the same cause.
+
+        Returns:
+            The incident with its id, and whether it is new. An open one keeps its id and status
+            and takes the newer findings.
+        """
+        with self._change() as db:
+            row = db.execute(
+                "SELECT number, body FROM incidents WHERE cause = ? AND status != 'resolved'",
+                (incident.cause,),
+            ).fetchone()
+            if row is not None:
+                known = replace(_incident(row[1]), findings=incident.findings)
+                db.execute("UPDATE incidents SET body = ? WHERE number = ?", (_body(known), row[0]))
+                return known, False
+            number = db.execute(
+                "INSERT INTO incidents (status, cause, opened_at, body) VALUES (?, ?, ?, '')",
+                (incident.status, incident.cause, incident.opened_at.isoformat()),
+            ).lastrowid
+            named = replace(incident, id=f"{self.project}-{number}")
+            db.execute("UPDATE incidents SET body = ? WHERE number = ?", (_body(named), number))
+            return named, True
+
+    def save_incident(self, incident: Incident) -> None:
+        """Write a changed incident."""
+        with self._change() as db:
+            _write_incident(db, incident)
+
+    def take_incident(self, incident_id: str, run: str) -> Incident | None:
+        """Take up an open incident for a run.
+
+        Returns:
+            The incident, now responding; ``None`` if another run has it or it is over, so a
+            second event for the same incident does nothing.
+        """
+        with self._change() as db:
+            found = _find_incident(db, incident_id)
+            if found.status not in (Status.OPEN, Status.WATCHING):
+                return None
+            taken = replace(found.move(Status.RESPONDING), taken_by=run)
+            _write_incident(db, taken)
+            return taken
+
+    def incident(self, incident_id: str) -> Incident:
+        """One incident.
+
+        Raises:
+            StateError: There is none of that id.
+        """
+        with self._connect() as db:
+            return _find_incident(db, incident_id)
+
+    def incidents(self, *, only_open: bool = False) -> list[Incident]:
+        """All incidents, oldest first."""
+        where = "WHERE status != 'resolved'" if only_open else ""
+        with self._connect() as db:
+            rows = db.execute(f"SELECT body FROM incidents {where} ORDER BY number").fetchall()
+        return [_incident(body) for (body,) in rows]
+
+    # releases
+
+    def save_release(self, rollout: Rollout) -> None:
+        """Write where a release is; called before each step is acted on."""
+        body = canonical(asdict(rollout))
+        with self._change() as db:
+            db.execute(
+                "INSERT INTO releases VALUES (?, ?, ?) ON CONFLICT (challenger) "
+                "DO UPDATE SET stage = excluded.stage, body = excluded.body",
+                (rollout.challenger, rollout.stage, body),
+            )
+
+    def release(self, challenger: str) -> Rollout | None:
+        """The release of a version, if there was one."""
+        with self._connect() as db:
+            row = db.execute(
+                "SELECT body FROM releases WHERE challenger = ?", (challenger,)
+            ).fetchone()
+        return _rollout(row[0]) if row else None
+
+    def unfinished_releases(self) -> list[Rollout]:
+        """Releases that have not ended: being walked, or left by a run that was killed."""
+        with self._connect() as db:
+            rows = db.execute(
+                "SELECT body FROM releases WHERE stage NOT IN ('promoted', 'rolled_back')"
+            ).fetchall()
+        return [_rollout(body) for (body,) in rows]
+
+    # ledger
+
+    def record(self, time: datetime, kind: str, subject: str, evidence: Mapping[str, Any]) -> Entry:
+        """Append to the ledger."""
+        with self._change() as db:
+            row = db.execute("SELECT * FROM ledger ORDER BY seq DESC LIMIT 1").fetchone()
+            entry = link(_entry(row) if row else None, time.isoformat(), kind, subject, evidence)
+            db.execute(
+                "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    entry.seq,
+                    entry.time,
+                    kind,
+                    subject,
+                    canonical(evidence),
+                    entry.previous,
+                    entry.digest,
+                ),
+            )
+            return entry
+
+    def ledger(self) -> list[Entry]:
+        """All entries, oldest first."""
+        with self._connect() as db:
+            return [_entry(row) for row in db.execute("SELECT * FROM ledger ORDER BY seq")]
+
+    def verify_ledger(self) -> Break | None:
+        """The first break of the chain, or ``None``."""
+        return verify(self.ledger())
+
+    # facts
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep one named fact, e.g. the end of the last window that was watched."""
+        with self._change() as db:
+            db.execute(
+                "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
+    def recall(self, name: str) -> str | None:
+        """A fact kept before."""
+        with self._connect() as db:
+            row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    seq, time, kind, subject, evidence, previous, digest = row
+    return Entry(seq, time, kind, subject, json.loads(evidence), previous, digest)
+
+
+def _rollout(body: str) -> Rollout:
+    content = json.loads(body)
+    return Rollout(**{**content, "steps": tuple(content["steps"]), "stage": Stage(content["stage"])})
+
+
+def _number(incident_id: str) -> int:
+    return int(incident_id.rpartition("-")[2])
+
+
+def _find_incident(db: sqlite3.Connection, incident_id: str) -> Incident:
+    tail = incident_id.rpartition("-")[2]
+    row = None
+    if tail.isdigit():
+        row = db.execute("SELECT body FROM incidents WHERE number = ?", (int(tail),)).fetchone()
+    if row is None or _incident(row[0]).id != incident_id:
+        raise StateError(
+            f"there is no incident {incident_id!r}",
+            where="incidents",
+            fix="'setpoint status' lists the open ones",
+        )
+    return _incident(row[0])
+
+
+def _write_incident(db: sqlite3.Connection, incident: Incident) -> None:
+    db.execute(
+        "UPDATE incidents SET status = ?, body = ? WHERE number = ?",
+        (incident.status, _body(incident), _number(incident.id)),
+    )
+
+
+def _body(incident: Incident) -> str:
+    content = asdict(replace(incident, findings=()))
+    content["findings"] = [f.to_dict() for f in incident.findings]
+    content["opened_at"] = incident.opened_at.isoformat()
+    content["closed_at"] = incident.closed_at.isoformat() if incident.closed_at else None
+    return canonical(content)
+
+
+def _incident(body: str) -> Incident:
+    c = json.loads(body)
+    closed = datetime.fromisoformat(c["closed_at"]) if c["closed_at"] else None
+    return Incident(
+        id=c["id"],
+        cause=Cause(c["cause"]),
+        severity=Severity(c["severity"]),
+        status=Status(c["status"]),
+        opened_at=datetime.fromisoformat(c["opened_at"]),
+        version=c["version"],
+        findings=tuple(Finding.from_dict(f) for f in c["findings"]),
+        note=c["note"],
+        closed_at=closed,
+        taken_by=c["taken_by"],
+    )

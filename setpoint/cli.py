@@ -1,0 +1,289 @@
+"""The command line: ``setpoint COMMAND``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from setpoint.errors import SetpointError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Keeps a tabular decision model at its setpoint.",
+)
+console = Console(highlight=False)
+
+ProjectFile = Annotated[
+    Path | None, typer.Option("--project", help="Project file; default: SETPOINT_PROJECT or setpoint.yaml")
+]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="State folder; default: SETPOINT_ROOT or .setpoint")
+]
+
+STYLES = {
+    "drift": ("✦", "yellow"),
+    "alarm": ("▲", "red"),
+    "accepted": ("✓", "green"),
+    "refused": ("✗", "red"),
+    "step": ("→", "cyan"),
+    "promoted": ("●", "green"),
+    "rolled_back": ("↩", "red"),
+    "healed": ("♥", "green"),
+    "waits": ("…", "yellow"),
+    "setup": ("·", "dim"),
+}
+
+
+def main() -> None:
+    """Entry point: errors that are meant for people are shown without a trace."""
+    try:
+        app()
+    except SetpointError as err:
+        console.print(f"[red]error[/red] {type(err).__name__}", highlight=False)
+        console.print(str(err), markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command()
+def demo(
+    drift: Annotated[str, typer.Option(help="Name of the drift, or none.")] = "concept",
+    seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
+    summary: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+    root: Annotated[Path, typer.Option(help="State folder; emptied first.")] = Path(
+        ".setpoint/demo"
+    ),
+    keep: Annotated[bool, typer.Option(help="Leave the platform up to look at.")] = False,
+) -> None:
+    """Play the card world through the whole loop; ends non-zero if it did not heal."""
+    from setpoint.demo import Script, run_demo
+    from setpoint.domain.world import DRIFT_NAMES
+    from setpoint.platform import down
+
+    if drift not in DRIFT_NAMES:
+        raise typer.BadParameter(f"{drift!r}; allowed: {', '.join(DRIFT_NAMES)}")
+    start = time.monotonic()
+
+    def say(kind: str, text: str, day: float) -> None:
+        mark, style = STYLES.get(kind, ("·", "white"))
+        spent = time.monotonic() - start
+        when = f"day {day:5.1f}" if day else "         "
+        console.print(f"{spent:6.1f} s  {when}  [{style}]{mark} {kind:<11}[/] ", end="")
+        console.print(text[:200], markup=False)
+
+    folder = root.absolute()
+    try:
+        figures, workspace = run_demo(Script(seed=seed, drift=drift), folder, say)
+    finally:
+        if not keep:
+            down(folder)
+    _show_summary(figures, workspace, keep)
+    if summary is not None:
+        summary.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    good = figures["healed"] if drift != "none" else figures["retrainings"] == 0
+    if not good or figures["lost"]:
+        raise typer.Exit(1)
+
+
+def _show_summary(figures: dict[str, Any], workspace: Any, keep: bool) -> None:
+    table = Table(title="Summary", title_justify="left", show_header=True, header_style="bold")
+    table.add_column("")
+    for name in ("before", "during", "after"):
+        table.add_column(name, justify="right")
+    for title, key, form in (("detection rate", "detection_rate", "{:.0%}"), ("cost a day", "cost", "{:,.0f}")):
+        cells = [figures[key][n] for n in ("before", "during", "after")]
+        table.add_row(title, *("-" if c is None else form.format(c) for c in cells))
+    console.print(table)
+    seconds, days = figures["seconds_to_alarm"], figures["event_time_to_alarm"]
+    if seconds is not None:
+        console.print(f"drift to alarm:            {seconds:6.1f} s   {days:.1f} days of event time")
+    if figures["seconds_to_heal"] is not None:
+        console.print(
+            f"drift to healed champion:  {figures['seconds_to_heal']:6.1f} s   "
+            f"{figures['event_time_to_heal']:.1f} days of event time"
+        )
+    console.print(
+        f"requests: {figures['requests']:,} sent, {figures['answered']:,} answered, "
+        f"{figures['lost']} lost, {figures['wrong_version']} by a wrong version; "
+        f"{figures['retrainings']} retrainings"
+    )
+    where = workspace.root
+    if not keep:
+        console.print(f"look around:  setpoint up --root {where} --project {where}/setpoint.yaml")
+    else:
+        ports = workspace.ports
+        console.print(f"Prefect UI: http://127.0.0.1:{ports.prefect}")
+    console.print(f"figures: {where}/summary.json   ledger: setpoint audit --root {where}")
+
+
+def _workspace(project: Path | None, root: Path | None) -> Any:
+    from setpoint.config import read_environment
+    from setpoint.workspace import open_workspace
+
+    environment = read_environment()
+    folder = root or environment.root
+    known = folder / "platform.json"
+    if project is None and not environment.project_file.exists() and known.exists():
+        # The state folder remembers which project it belongs to.
+        project = Path(json.loads(known.read_text("utf-8"))["project_file"])
+    return open_workspace(project, root)
+
+
+@app.command()
+def up(project: ProjectFile = None, root: Root = None) -> None:
+    """Start the platform for a project; what was in service is in service again."""
+    from setpoint.platform import up as start
+
+    workspace = _workspace(project, root)
+    console.print(f"starting the platform of {workspace.project.name} in {workspace.root} ...")
+    known = workspace.platform().get("clock", "wall")
+    ports = start(workspace, clock=known)
+    console.print(f"gateway     http://127.0.0.1:{ports.gateway}/v1/decisions")
+    console.print(f"Prefect UI  http://127.0.0.1:{ports.prefect}")
+    console.print(f"MLflow UI   http://127.0.0.1:{ports.mlflow}")
+    console.print("first model: setpoint deliver   what is going on: setpoint status   end: setpoint down")
+
+
+@app.command()
+def down(root: Root = None) -> None:
+    """Stop the platform; its state stays."""
+    from setpoint.config import read_environment
+    from setpoint.platform import down as stop
+
+    folder = (root or read_environment().root).absolute()
+    console.print("stopped" if stop(folder) else f"nothing is running in {folder}")
+
+
+@app.command()
+def deliver(
+    cause: Annotated[str, typer.Option(help="Why.")] = "manual",
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """Train on all that is known and release what is better; waits for the end."""
+    from setpoint.adapters.prefect_api import PrefectApi
+
+    workspace = _workspace(project, root)
+    api = PrefectApi(workspace.ports.prefect)
+    run = api.run("deliver/deliver", {"cause": cause})
+    console.print(f"{api.base}/runs/flow-run/{run}")
+    ended = api.wait(run, timeout=3600)
+    console.print(f"{ended.state}: {ended.message}", markup=False)
+    if ended.state != "Promoted":
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(project: ProjectFile = None, root: Root = None) -> None:
+    """What is in service, what is being watched, what needs a person."""
+    from setpoint.status import show
+
+    show(_workspace(project, root), console)
+
+
+@app.command()
+def audit(
+    project: ProjectFile = None,
+    root: Root = None,
+    last: Annotated[int, typer.Option(help="How many of the newest entries to list.")] = 40,
+) -> None:
+    """List the ledger and verify its chain; ends non-zero if it is broken."""
+    workspace = _workspace(project, root)
+    entries = workspace.state.ledger()
+    table = Table(header_style="bold")
+    for name in ("#", "time", "what", "subject", "evidence", "digest"):
+        table.add_column(name, overflow="fold" if name == "evidence" else "ellipsis")
+    for e in entries[-last:]:
+        when = e.time[:19].replace("T", " ")
+        table.add_row(str(e.seq), when, e.kind, e.subject, _evidence(e.evidence), e.digest[:12])
+    console.print(table)
+    broken = workspace.state.verify_ledger()
+    if broken is not None:
+        console.print(f"[red]broken at entry {broken.seq}[/red]: {broken.reason}")
+        raise typer.Exit(1)
+    console.print(f"{len(entries)} entries, chain verified")
+
+
+def _evidence(content: Any) -> str:
+    for key in ("verdict", "evidence"):
+        if isinstance(content.get(key), dict) and content[key].get("findings"):
+            found = content[key]["findings"]
+            passed = sum(f["outcome"] == "passed" for f in found)
+            bad = [f"{f['name']}: {f['reason']}" for f in found if f["outcome"] != "passed"]
+            stage = f"{content['stage']}, " if "stage" in content else ""
+            return f"{stage}{passed} of {len(found)} passed" + (f"; {bad[0]}" if bad else "")
+    if "findings" in content:
+        return "; ".join(f"{f['name']}: {f['reason']}" for f in content["findings"][:2])
+    return str(content.get("note") or content.get("stage") or "")
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Option("--from", help="A Parquet or CSV file of the data.")],
+    out: Annotated[Path, typer.Option(help="Where to write the project file.")] = Path(
+        "setpoint.yaml"
+    ),
+    target: Annotated[str | None, typer.Option(help="Label column; guessed if not given.")] = None,
+    time_column: Annotated[str | None, typer.Option("--time", help="Event time column.")] = None,
+    event_id: Annotated[str | None, typer.Option("--id", help="Column that identifies a row.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+) -> None:
+    """Write a commented project file from data."""
+    from setpoint.init import write_project
+
+    text = write_project(data, out, target, time_column, event_id, name)
+    console.print(f"wrote {out}: {text}")
+
+
+@app.command()
+def backtest(
+    project: ProjectFile = None,
+    root: Root = None,
+    summary: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+    train_until: Annotated[
+        str | None, typer.Option(help="Event time (ISO) up to which the first part trains.")
+    ] = None,
+    cron: Annotated[int, typer.Option(help="Looks between retrainings of the cron baseline.")] = 7,
+) -> None:
+    """Play a history through the loop: what it would have done, and what it would have been worth."""
+    from setpoint.backtest import run_backtest, show_backtest
+
+    workspace = _workspace(project, root or Path(".setpoint/backtest"))
+    figures = run_backtest(workspace, train_until, cron, lambda t: console.print(t, markup=False))
+    show_backtest(figures, console)
+    if summary is not None:
+        summary.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the project file, for editors."""
+    from setpoint.config import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+
+
+@app.command()
+def world(
+    out: Annotated[Path, typer.Option(help="Folder to write events.parquet and labels.parquet to.")],
+    days: Annotated[int, typer.Option(help="Length in days.")] = 90,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    drift: Annotated[str, typer.Option(help="Name of the drift, or none.")] = "none",
+    drift_day: Annotated[float, typer.Option(help="Day on which it begins.")] = 60.0,
+) -> None:
+    """Write a simulated card world as files."""
+    from setpoint.stages.worldfiles import write_world
+
+    rows, frauds = write_world(out, days, seed, drift, drift_day)
+    console.print(f"{rows:,} payments, {frauds:,} frauds over {timedelta(days=days).days} days in {out}")

@@ -1,0 +1,140 @@
+"""Incidents: findings of one cause, with a lifecycle.
+
+``open → responding → resolved``; ``open → watching → resolved`` where nothing is to be done but
+look; any of them ``→ needs_person``, which only a person ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from setpoint.domain.findings import Finding, Outcome
+from setpoint.errors import StateError
+
+
+class Cause(StrEnum):
+    """What the findings of an incident have in common."""
+
+    PERFORMANCE = "performance"
+    DRIFT = "drift"
+
+
+class Severity(StrEnum):
+    """How urgent: ``high`` starts a response, ``low`` is watched."""
+
+    LOW = "low"
+    HIGH = "high"
+
+
+class Status(StrEnum):
+    """Where an incident is in its life."""
+
+    OPEN = "open"
+    WATCHING = "watching"
+    RESPONDING = "responding"
+    RESOLVED = "resolved"
+    NEEDS_PERSON = "needs_person"
+
+
+ALLOWED = {
+    Status.OPEN: {Status.RESPONDING, Status.RESOLVED, Status.NEEDS_PERSON},
+    Status.WATCHING: {Status.RESPONDING, Status.RESOLVED, Status.NEEDS_PERSON},
+    Status.RESPONDING: {Status.RESOLVED, Status.NEEDS_PERSON, Status.OPEN},
+    Status.NEEDS_PERSON: {Status.RESOLVED, Status.OPEN},
+    Status.RESOLVED: set(),
+}
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One incident.
+
+    Attributes:
+        id: ``<project>-<number>``.
+        cause: What its findings have in common.
+        severity: How urgent.
+        status: Where it is in its life.
+        opened_at: Event time of the window that opened it.
+        version: Model version in service when it was opened.
+        findings: The evidence, newest window.
+        note: What was done about it, one sentence.
+        closed_at: Event time at which it was resolved.
+        taken_by: Id of the run that responds.
+    """
+
+    id: str
+    cause: Cause
+    severity: Severity
+    status: Status
+    opened_at: datetime
+    version: str
+    findings: tuple[Finding, ...]
+    note: str = ""
+    closed_at: datetime | None = None
+    taken_by: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not resolved."""
+        return self.status != Status.RESOLVED
+
+    def move(self, status: Status, *, note: str = "", at: datetime | None = None) -> Incident:
+        """The incident in its next status.
+
+        Raises:
+            StateError: ``status`` does not follow from the present one.
+        """
+        if status not in ALLOWED[self.status]:
+            allowed = ", ".join(sorted(ALLOWED[self.status])) or "nothing"
+            raise StateError(
+                f"incident {self.id} cannot go from {self.status} to {status}",
+                where="incidents",
+                fix=f"from {self.status} it can go to: {allowed}",
+            )
+        closed = at if status == Status.RESOLVED else None
+        return replace(self, status=status, note=note or self.note, closed_at=closed)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What each cause leads to: ``retrain``, ``watch`` or ``ask``; and how often at most."""
+
+    performance: str
+    drift: str
+    cooldown: timedelta
+
+    def action(self, cause: Cause) -> str:
+        """What is done about a cause."""
+        return self.performance if cause == Cause.PERFORMANCE else self.drift
+
+
+def group(findings: Sequence[Finding], drift_names: set[str]) -> dict[Cause, tuple[Finding, ...]]:
+    """Failed findings by cause; a hundred drifting features are one cause.
+
+    Args:
+        findings: All findings of a window.
+        drift_names: Names of findings that are about data, not about the setpoints.
+    """
+    failed = [f for f in findings if f.outcome == Outcome.FAILED]
+    grouped = {
+        Cause.PERFORMANCE: tuple(f for f in failed if f.name not in drift_names),
+        Cause.DRIFT: tuple(f for f in failed if f.name in drift_names),
+    }
+    return {cause: found for cause, found in grouped.items() if found}
+
+
+def opening(action: str) -> tuple[Severity, Status]:
+    """Severity and first status of an incident whose policy is ``action``."""
+    if action == "retrain":
+        return Severity.HIGH, Status.OPEN
+    if action == "ask":
+        return Severity.HIGH, Status.NEEDS_PERSON
+    return Severity.LOW, Status.WATCHING
+
+
+def cooling(policy: Policy, last_response: datetime | None, now: datetime) -> bool:
+    """Whether the last response is so recent that another one has to wait."""
+    return last_response is not None and now - last_response < policy.cooldown

@@ -1,0 +1,296 @@
+"""How a model is made from a table of features: split, fit, calibrate, choose a threshold.
+
+Pure: the same rows, parameters and seed give the same model. Numbers are rounded to float32
+before training, because that is what the exported model compares with its thresholds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from setpoint.domain.features import MICROSECONDS, FeatureSpec
+from setpoint.domain.metrics import CostMatrix, best_threshold
+from setpoint.errors import TrainingError
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows a model can be trained or judged on.
+
+    Attributes:
+        ids: Event ids, [n].
+        time: Event time, microseconds since the epoch, [n].
+        group: Value by which rows are kept together in a split, as text, [n].
+        numbers: Numeric inputs, float32, [n, k], NaN where missing.
+        categories: Text inputs, [n, c].
+        label: 1 positive, 0 negative, int8, [n].
+        columns: Raw columns for costs and groups, by name, [n] each.
+    """
+
+    ids: npt.NDArray[np.object_]
+    time: npt.NDArray[np.int64]
+    group: npt.NDArray[np.object_]
+    numbers: npt.NDArray[np.float32]
+    categories: npt.NDArray[np.object_]
+    label: npt.NDArray[np.int8]
+    columns: Mapping[str, npt.NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, keep: Bools) -> Rows:
+        """The rows where ``keep`` is true."""
+        columns = {name: values[keep] for name, values in self.columns.items()}
+        return Rows(
+            self.ids[keep],
+            self.time[keep],
+            self.group[keep],
+            self.numbers[keep],
+            self.categories[keep],
+            self.label[keep],
+            columns,
+        )
+
+    def inputs(self) -> Any:
+        """Model inputs as a frame, numbers first: what pipelines are fitted on."""
+        import pandas as pd
+
+        k = self.numbers.shape[1]
+        frame = {f"n{i}": self.numbers[:, i] for i in range(k)}
+        frame |= {f"c{i}": self.categories[:, i] for i in range(self.categories.shape[1])}
+        return pd.DataFrame(frame)
+
+
+def as_rows(spec: FeatureSpec, features: pa.Table, events: pa.Table, group: str, keep: Sequence[str]) -> Rows:
+    """Put features and raw columns of the same rows, in the same order, together.
+
+    Args:
+        spec: The declared features.
+        features: Columns ``spec.names``.
+        events: The events, with ``label`` (int8, no nulls) beside the raw columns.
+        group: Column by which rows stay together in a split.
+        keep: Raw columns kept for costs and groups.
+    """
+    n = events.num_rows
+    numbers = np.empty((n, len(spec.number_names)), dtype=np.float32)
+    for i, name in enumerate(spec.number_names):
+        values = features[name].combine_chunks().cast(pa.float64()).to_numpy(zero_copy_only=False)
+        with np.errstate(over="ignore"):
+            numbers[:, i] = values
+    categories = np.empty((n, len(spec.categories)), dtype=object)
+    for i, name in enumerate(spec.categories):
+        categories[:, i] = [v if v is not None else "" for v in features[name].to_pylist()]
+    time = events[spec.event_time].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    return Rows(
+        ids=np.asarray(events[spec.event_id].to_pylist(), dtype=object),
+        time=time.combine_chunks().to_numpy(zero_copy_only=False),
+        group=np.asarray([str(v) for v in events[group].to_pylist()], dtype=object),
+        numbers=numbers,
+        categories=categories,
+        label=events["label"].combine_chunks().to_numpy(zero_copy_only=False).astype(np.int8),
+        columns={c: events[c].combine_chunks().to_numpy(zero_copy_only=False) for c in keep},
+    )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint by group: ``fit`` trains, ``tune`` chooses parameters, calibrates and sets the
+    threshold, ``judge`` is seen by the gates alone."""
+
+    fit: Rows
+    tune: Rows
+    judge: Rows
+
+
+def hash_share(value: str) -> float:
+    """A fixed number in [0, 1) for a text, the same in every run and on every machine."""
+    digest = hashlib.blake2b(value.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def split_rows(rows: Rows, holdout: float, judge_recent: float) -> Split:
+    """Split by group, and judge on the latest part of the event time.
+
+    A group is held out by a fixed hash of its name, so a held-out group never trains any model:
+    champion and challenger can be compared on it whatever data each was trained on.
+
+    Args:
+        rows: All labelled rows.
+        holdout: Share of groups that judge.
+        judge_recent: Latest share of the event time that judges; 1 for all.
+
+    Raises:
+        TrainingError: A part has no rows or only one class.
+    """
+    shares = {g: hash_share(g) for g in set(rows.group.tolist())}
+    share = np.array([shares[g] for g in rows.group.tolist()])
+    since = rows.time.max() - judge_recent * (rows.time.max() - rows.time.min())
+    recent = rows.time >= since
+    tune_edge = holdout + (1 - holdout) * 0.25
+    judge = rows.take((share < holdout) & recent)
+    tune = rows.take((share >= holdout) & (share < tune_edge) & recent)
+    fit = rows.take((share >= tune_edge) | ((share >= holdout) & ~recent))
+    for name, part in (("fit", fit), ("tune", tune), ("judge", judge)):
+        positives = int(part.label.sum())
+        if positives == 0 or positives == len(part):
+            raise TrainingError(
+                f"the part that would {name} has {len(part)} rows, {positives} of them positive: "
+                "both classes are needed",
+                where="split",
+                fix="bring more labelled data, or lower train.holdout or raise train.judge_recent",
+            )
+    return Split(fit, tune, judge)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What the search chooses.
+
+    Attributes:
+        learning_rate: Step of the boosting, > 0.
+        max_leaf_nodes: Leaves of a tree, >= 2.
+        min_samples_leaf: Rows a leaf needs.
+        l2: L2 regularisation, >= 0.
+        half_life_days: A row this much older than the newest counts half; 0: all count the same.
+        max_iter: Trees.
+        seed: Of the boosting.
+    """
+
+    learning_rate: float = 0.1
+    max_leaf_nodes: int = 31
+    min_samples_leaf: int = 20
+    l2: float = 0.0
+    half_life_days: float = 0.0
+    max_iter: int = 120
+    seed: int = 0
+
+
+def sample_weights(time: npt.NDArray[np.int64], half_life_days: float) -> Floats:
+    """Weight of each row by its age against the newest, 0 to 1, [n]."""
+    if half_life_days <= 0:
+        return np.ones(len(time))
+    age_days = (time.max() - time) / (86_400 * MICROSECONDS)
+    return np.asarray(0.5 ** (age_days / half_life_days), dtype=np.float64)
+
+
+def fit_pipeline(rows: Rows, parameters: Parameters) -> Any:
+    """Fit encoder and boosted trees.
+
+    Categories are ordinal-encoded and not declared as categorical to the booster: with
+    ``categorical_features`` both SHAP and the ONNX export are silently wrong.
+
+    Returns:
+        A fitted scikit-learn ``Pipeline``; its input is ``Rows.inputs()``.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    k, c = rows.numbers.shape[1], rows.categories.shape[1]
+    steps: list[tuple[str, Any, list[int]]] = []
+    if k:
+        steps.append(("numbers", "passthrough", list(range(k))))
+    if c:
+        encoder = OrdinalEncoder(
+            handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32
+        )
+        steps.append(("categories", encoder, list(range(k, k + c))))
+    model = HistGradientBoostingClassifier(
+        learning_rate=parameters.learning_rate,
+        max_leaf_nodes=parameters.max_leaf_nodes,
+        min_samples_leaf=parameters.min_samples_leaf,
+        l2_regularization=parameters.l2,
+        max_iter=parameters.max_iter,
+        early_stopping=False,
+        random_state=parameters.seed,
+    )
+    pipeline = Pipeline([("encode", ColumnTransformer(steps)), ("model", model)])
+    weights = sample_weights(rows.time, parameters.half_life_days)
+    return pipeline.fit(rows.inputs(), rows.label, model__sample_weight=weights)
+
+
+def raw_scores(pipeline: Any, rows: Rows) -> Floats:
+    """Probability of the positive class before calibration, [n]."""
+    return np.asarray(pipeline.predict_proba(rows.inputs())[:, 1], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Monotone map from raw to calibrated probability: linear between knots."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def __call__(self, raw: Floats) -> Floats:
+        """Calibrated probabilities, [n]."""
+        return np.asarray(np.interp(raw, self.x, self.y), dtype=np.float64)
+
+
+def fit_calibration(raw: Floats, label: npt.NDArray[np.int8]) -> Calibration:
+    """Isotonic calibration (Zadrozny and Elkan 2002), made strictly increasing.
+
+    A slope of 1e-6 is blended in, so that two raw scores never become one and a ranking survives.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, label)
+    x = np.concatenate([[0.0], fitted.X_thresholds_, [1.0]])
+    y = np.concatenate([[fitted.y_thresholds_[0]], fitted.y_thresholds_, [fitted.y_thresholds_[-1]]])
+    x, first = np.unique(x, return_index=True)
+    y = (1 - 1e-6) * y[first] + 1e-6 * x
+    return Calibration(tuple(x.tolist()), tuple(y.tolist()))
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model as it decides: pipeline, calibration and threshold."""
+
+    pipeline: Any
+    calibration: Calibration
+    threshold: float
+    parameters: Parameters
+
+    def scores(self, rows: Rows) -> Floats:
+        """Calibrated probabilities, [n]."""
+        return self.calibration(raw_scores(self.pipeline, rows))
+
+
+def finish(pipeline: Any, parameters: Parameters, tune: Rows, costs: CostMatrix) -> TrainedModel:
+    """Calibrate on ``tune`` and choose the threshold of least cost there."""
+    raw = raw_scores(pipeline, tune)
+    calibration = fit_calibration(raw, tune.label)
+    threshold = best_threshold(calibration(raw), tune.label, costs.arrays(tune.columns, len(tune)))
+    return TrainedModel(pipeline, calibration, threshold, parameters)
+
+
+def typical_values(spec: FeatureSpec, rows: Rows) -> dict[str, float | str | None]:
+    """Typical value of each input among the negatives: median, or most frequent category.
+
+    Reason codes ask how far a score falls when one input is replaced by its typical value.
+    """
+    good = rows.take(rows.label == 0)
+    found: dict[str, float | str | None] = {}
+    for i, name in enumerate(spec.number_names):
+        values = good.numbers[:, i]
+        values = values[np.isfinite(values)]
+        found[name] = float(np.median(values)) if len(values) else None
+    for i, name in enumerate(spec.categories):
+        values, counts = np.unique(good.categories[:, i].astype(str), return_counts=True)
+        found[name] = str(values[np.argmax(counts)]) if len(values) else ""
+    return found
+
+
+def with_seed(parameters: Parameters, seed: int, max_iter: int) -> Parameters:
+    """The same parameters under another seed and number of trees."""
+    return replace(parameters, seed=seed, max_iter=max_iter)

@@ -1,0 +1,207 @@
+"""Protocols for what has two homes: an embedded one and a scaled-out one.
+
+Every adapter of a port passes the port's contract test in ``tests/adapters``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+
+class Clock(Protocol):
+    """Where "now" comes from: the wall in production, the event stream in a replay."""
+
+    def now(self) -> datetime:
+        """The present, UTC and aware."""
+        ...
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a running model version listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class TrafficPlan:
+    """Who answers which share of the traffic.
+
+    Attributes:
+        id: Unique id of the plan; every answer carries it in the header ``x-plan``.
+        weights: Version to percent, 0 to 100, adding up to 100. Its order is kept from plan to
+            plan while a release lasts, or entities would change sides.
+        stable: The version that takes over when another one fails; a key of ``weights``.
+        shadow: A version that receives copies of all requests and whose answers are dropped.
+    """
+
+    id: str
+    weights: Mapping[str, int]
+    stable: str
+    shadow: str | None = None
+
+
+class TrafficRouter(Protocol):
+    """Sends requests to model versions by weight, sticky by entity."""
+
+    def apply(self, plan: TrafficPlan, endpoints: Mapping[str, Endpoint]) -> None:
+        """Make ``plan`` the one in force; returns once an answer carried its id.
+
+        Raises:
+            ReleaseError: The plan is contradictory or was not taken up; the old one stays.
+        """
+        ...
+
+    def current(self) -> TrafficPlan | None:
+        """The plan in force, ``None`` before the first."""
+        ...
+
+
+class ModelRuntime(Protocol):
+    """Runs one scoring service per model version."""
+
+    kind: str
+    """How it runs: ``process``, ``docker``."""
+
+    def start(self, version: str, bundle: Path) -> Endpoint:
+        """Start a version, or find it running; returns when it is ready to answer.
+
+        Raises:
+            PlatformError: It does not get ready; nothing of it is left running.
+        """
+        ...
+
+    def stop(self, version: str) -> None:
+        """Drain and stop a version; stopping what does not run is no error."""
+        ...
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """All versions that should be running."""
+        ...
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One served prediction as logged.
+
+    Attributes:
+        id: The event's id; unique.
+        event_time: UTC, aware.
+        request: The row as it came.
+        features: Model inputs as used, by name; ``None`` where missing.
+        score: Calibrated probability of the positive class, 0 to 1.
+        threshold: Score from which the adverse action is taken.
+        action: What was answered.
+        reasons: Reason codes, strongest first; empty for the favourable action.
+        version: Model version that answered.
+        bundle_digest: Digest of the bundle that answered.
+        shadow: True for mirrored requests, which nobody was answered with.
+        propensity: Probability with which exploration forced the action; ``None`` if it did not.
+        trace_id: The request id given by the gateway.
+    """
+
+    id: str
+    event_time: datetime
+    request: Mapping[str, Any]
+    features: Mapping[str, float | str | None]
+    score: float
+    threshold: float
+    action: str
+    reasons: Sequence[str]
+    version: str
+    bundle_digest: str
+    shadow: bool = False
+    propensity: float | None = None
+    trace_id: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """The truth about an event, and when it became known (UTC, aware)."""
+
+    id: str
+    label: int
+    known_at: datetime
+
+
+@dataclass(frozen=True)
+class DecisionQuery:
+    """Which decisions to read.
+
+    Attributes:
+        start: Event time from, inclusive; ``None`` for all.
+        end: Event time to, exclusive; ``None`` for all.
+        version: Only this version.
+        shadow: Mirrored ones instead of served ones.
+        features: Names of feature columns wanted beside the fixed ones.
+        request: Names of request columns wanted beside the fixed ones.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    version: str | None = None
+    shadow: bool = False
+    features: Sequence[str] = field(default=())
+    request: Sequence[str] = field(default=())
+
+
+class OnlineStore(Protocol):
+    """Recent events and labels, and the features of a new event at request time."""
+
+    def serve(self, events: Sequence[Mapping[str, Any]]) -> list[tuple[list[float], list[str]]]:
+        """Record events in the order given and return each one's model inputs.
+
+        An id seen before keeps its first arrival number, so a retry gets the same numbers.
+
+        Args:
+            events: Validated rows; the event time is an aware ``datetime``.
+
+        Returns:
+            For each event the numbers (in the order of ``FeatureSpec.number_names``) and the
+            categories.
+        """
+        ...
+
+    def learn(self, labels: Sequence[Label]) -> None:
+        """Record labels; a label for an id seen before replaces it."""
+        ...
+
+    def forget(self, before: datetime) -> int:
+        """Drop events older than ``before``; returns how many."""
+        ...
+
+
+class DecisionLog(Protocol):
+    """Every decision that a client holds. At-least-once; readers see each id once."""
+
+    def append(self, decisions: Sequence[Decision]) -> None:
+        """Write durably: what this returned from survives a kill."""
+        ...
+
+    def find(self, ids: Iterable[str]) -> dict[str, Decision]:
+        """Served (not mirrored) decisions by id; unknown ids are left out."""
+        ...
+
+    def add_labels(self, labels: Sequence[Label]) -> list[str]:
+        """Attach labels to decisions; returns the ids no decision is known for.
+
+        Labels of unknown decisions are kept aside and attached when the decision comes.
+        """
+        ...
+
+    def read(self, query: DecisionQuery) -> pa.Table:
+        """Decisions in event-time order.
+
+        Returns:
+            Columns ``id, event_time (timestamp[us, UTC]), score, threshold, action, version,
+            label (int8, null if unknown), label_known_at, propensity`` and the columns asked
+            for: request columns under their own names, features as ``f_<name>``.
+        """
+        ...

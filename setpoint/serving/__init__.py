@@ -1,0 +1,1 @@
+"""The scoring service. It imports neither Prefect, MLflow, pandas nor scikit-learn."""

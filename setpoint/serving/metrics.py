@@ -1,0 +1,85 @@
+"""What the service counts, in Prometheus' text format."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+from setpoint.ports import Decision
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Latency buckets; 50 ms is the objective."""
+SCORES = tuple(i / 20 for i in range(1, 21))
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """Counters of one service; every sample carries the model version.
+
+    Args:
+        version: Model version.
+    """
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "setpoint_requests",
+            "Requests by route and status code",
+            ("version", "route", "code"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "setpoint_latency_seconds",
+            "Time from request to answer of decisions",
+            ("version",),
+            buckets=SECONDS,
+            registry=self._registry,
+        ).labels(version)
+        self._decisions = Counter(
+            "setpoint_decisions",
+            "Decisions by action; a retry counts again",
+            ("version", "action", "shadow"),
+            registry=self._registry,
+        )
+        self._scores = Histogram(
+            "setpoint_score",
+            "Calibrated scores, without mirrored requests",
+            ("version",),
+            buckets=SCORES,
+            registry=self._registry,
+        ).labels(version)
+        self._refused = Counter(
+            "setpoint_refused",
+            "Refused requests by the rule they broke",
+            ("version", "rule"),
+            registry=self._registry,
+        )
+
+    def answered(self, route: str, code: int, seconds: float) -> None:
+        """Count an answer; the latency of decisions alone is kept.
+
+        Args:
+            route: One of the known routes, or ``other``.
+            code: HTTP status.
+            seconds: Time from request to answer.
+        """
+        self._requests.labels(self._version, route, str(code)).inc()
+        if route == "decisions":
+            self._seconds.observe(seconds)
+
+    def decided(self, decision: Decision) -> None:
+        """Count a decision."""
+        shadow = "true" if decision.shadow else "false"
+        self._decisions.labels(self._version, decision.action, shadow).inc()
+        if not decision.shadow:
+            self._scores.observe(decision.score)
+
+    def refused(self, rule: str) -> None:
+        """Count a refused request."""
+        self._refused.labels(self._version, rule).inc()
+
+    def text(self) -> bytes:
+        """All of it, as ``CONTENT_TYPE``."""
+        return generate_latest(self._registry)

@@ -1,0 +1,71 @@
+"""Refusals and failures as problem JSON (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from setpoint.errors import RequestError, StateError
+
+
+class Refusal(RequestError):
+    """A request that is refused, with the rule it breaks (a fixed set, so it can be counted).
+
+    Args:
+        rule: Short name of the rule, e.g. ``range``.
+        what: What is wrong, with field and value.
+        field: The field; empty if it is no single one.
+        fix: What is allowed.
+        status: HTTP status, 400 to 499.
+        extra: Further members of the problem.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        what: str,
+        *,
+        field: str = "",
+        fix: str = "",
+        status: int = 422,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(what, where=field, fix=fix, status=status)
+        self.rule = rule
+        self.extra = extra or {}
+
+
+class Unavailable(StateError):
+    """The service cannot answer now and nothing was recorded.
+
+    Args:
+        what: What is wrong.
+        fix: What the client can do.
+        status: 503, or 500 for a fault of the service itself.
+    """
+
+    def __init__(self, what: str, fix: str, status: int = 503) -> None:
+        self.status = status
+        super().__init__(what, where="scoring service", fix=fix)
+
+
+def problem(error: Refusal | Unavailable) -> bytes:
+    """The body of the answer: ``{type, title, status, detail, field, fix, ...}``."""
+    rule = error.rule if isinstance(error, Refusal) else "unavailable"
+    body = {
+        "type": f"urn:setpoint:problem:{rule}",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.what,
+        "field": error.where if isinstance(error, Refusal) else "",
+        "fix": error.fix,
+    }
+    return msgspec.json.encode(body | (error.extra if isinstance(error, Refusal) else {}))
+
+
+def shown(value: Any) -> str:
+    """A value as shown in a message: JSON, at most 80 characters."""
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."

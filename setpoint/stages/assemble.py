@@ -1,0 +1,113 @@
+"""From snapshots to rows a model can be trained or judged on, as known at a moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from setpoint.domain.features import FeatureSpec
+from setpoint.domain.training import Rows, as_rows
+from setpoint.errors import TrainingError
+from setpoint.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class History:
+    """Events and labels known at a moment.
+
+    Attributes:
+        events: Events with ``_arrival``, in order of arrival.
+        labels: id, ``label``, ``known_at``, ``_arrival``.
+        now: The moment; nothing later is in it.
+    """
+
+    events: pa.Table
+    labels: pa.Table
+    now: datetime
+
+
+def history(workspace: Workspace, now: datetime | None = None) -> History:
+    """All that the newest snapshots knew at ``now`` (none: at the last event or label)."""
+    from setpoint.adapters.duckdb_features import with_arrival
+
+    data = workspace.project.data
+    events = workspace.snapshots("events").read()
+    labels = workspace.snapshots("labels").read()
+    if now is None:
+        last = pc.max(events[data.event_time]).as_py()
+        known = pc.max(labels["known_at"]).as_py()
+        now = max(last, known) if known else last
+    events = events.filter(pc.less_equal(events[data.event_time], pa.scalar(now)))
+    labels = labels.filter(pc.less_equal(labels["known_at"], pa.scalar(now)))
+    events, labels = with_arrival(
+        events.drop_columns(["_arrival"]), labels.drop_columns(["_arrival"]), data.event_time
+    )
+    return History(events, labels, now)
+
+
+def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None = None) -> Rows:
+    """Features of the rows whose labels are complete, with those labels.
+
+    Features are computed over the whole history; rows younger than the label delay are left
+    out, positives and negatives alike, because only some of their positives are known yet.
+
+    Args:
+        workspace: The project.
+        known: What is known.
+        spec: Features, if not the project file's (a champion may have been built with others).
+
+    Raises:
+        TrainingError: No row has a complete label.
+    """
+    from setpoint.adapters.duckdb_features import compute
+
+    project = workspace.project
+    spec = spec or project.feature_spec()
+    label = _labels_of(known, project.data.event_id)
+    if project.target.unlabelled == "negative":
+        label = pc.fill_null(label, pa.scalar(0, pa.int8()))
+    ripe = pc.less_equal(
+        known.events[project.data.event_time], pa.scalar(known.now - project.target.delay)
+    )
+    keep = pc.and_(ripe, pc.is_valid(label))
+    if project.train.history is not None:
+        start = pa.scalar(known.now - project.train.history - project.target.delay)
+        keep = pc.and_(keep, pc.greater(known.events[project.data.event_time], start))
+    if not pc.any(keep).as_py():
+        raise TrainingError(
+            f"none of {known.events.num_rows} rows has a complete label at {known.now:%Y-%m-%d}",
+            where="training data",
+            fix="wait for labels, or shorten target.delay in the project file",
+        )
+    features = compute(spec, known.events, known.labels)
+    events = known.events.append_column("label", label)
+    wanted = sorted({*project.data.protected, *cost_columns(workspace)})
+    return as_rows(
+        spec, features.filter(keep), events.filter(keep), project.sticky_column, wanted
+    )
+
+
+def _labels_of(known: History, event_id: str) -> pa.ChunkedArray:
+    """Label of each event, null where unknown; the newest where there are several."""
+    order = known.labels.sort_by([("known_at", "ascending")])
+    lookup = dict(
+        zip(order[event_id].to_pylist(), order["label"].to_pylist(), strict=True)
+    )
+    found = [lookup.get(i) for i in known.events[event_id].to_pylist()]
+    return pa.chunked_array([pa.array(found, pa.int8())])
+
+
+def cost_columns(workspace: Workspace) -> set[str]:
+    """Columns that the costs are taken from."""
+    costs = workspace.project.costs
+    cells = (getattr(costs, name) for name in type(costs).model_fields)
+    return {cell.column for cell in cells if cell.column is not None}
+
+
+def positives(rows: Rows) -> int:
+    """Positive rows."""
+    return int(np.sum(rows.label))

@@ -1,0 +1,137 @@
+"""Judge a candidate before it may serve."""
+
+from __future__ import annotations
+
+from setpoint.adapters.fairlearn_groups import group_rates
+from setpoint.adapters.mlflow_registry import CHAMPION
+from setpoint.adapters.onnx_export import onnx_scores
+from setpoint.adapters.shap_importance import global_importance
+from setpoint.domain.bundle import Bundle, read_bundle
+from setpoint.domain.findings import Finding, Verdict, not_measured
+from setpoint.domain.gates import (
+    Judged,
+    Target,
+    champion_gate,
+    explainability_gate,
+    fairness_gate,
+    judge,
+    performance_gate,
+)
+from setpoint.domain.training import Calibration, Rows
+from setpoint.errors import BundleError
+from setpoint.stages.assemble import training_rows
+from setpoint.stages.train import Candidate, Training
+from setpoint.workspace import Workspace
+
+
+def targets(workspace: Workspace) -> list[Target]:
+    """The declared setpoints."""
+    return [
+        Target(name, s.metric, "floor" if s.floor is not None else "ceiling",
+               s.floor if s.floor is not None else float(s.ceiling or 0.0))  # fmt: skip
+        for name, s in workspace.project.setpoints.items()
+    ]
+
+
+def run_gates(workspace: Workspace, candidate: Candidate, training: Training) -> Verdict:
+    """All gates of the project file, on rows that no model was trained on."""
+    project = workspace.project
+    rows = training.split.judge
+    model = training.model
+    judged = judge(rows, model.scores(rows), model.threshold, project.costs.matrix())
+    rate, least = project.gates.error_rate, project.gates.min_sample
+    found = performance_gate(targets(workspace), judged, error_rate=rate, min_sample=least)
+    against = _against_champion(workspace, training, judged)
+    found += [against] if against is not None else []
+    found += _fairness(workspace, rows, judged)
+    found += _explainability(workspace, training)
+    return Verdict(tuple(found))
+
+
+def _against_champion(workspace: Workspace, training: Training, judged: Judged) -> Finding | None:
+    """Paired with the champion; ``None`` for the first release, which has none."""
+    project = workspace.project
+    version = workspace.registry.version_of(CHAMPION)
+    if version is None:
+        return None
+    try:
+        champion = read_bundle(workspace.bundle(version))
+        rows = _same_rows(workspace, training, champion)
+    except BundleError as err:
+        return not_measured("saves_against_champion", f"champion {version} cannot be read: {err}")
+    if rows is None:
+        return not_measured("saves_against_champion", "the champion cannot score the same rows")
+    decided = judge(
+        rows, bundle_scores(champion, rows), champion.decision.threshold, project.costs.matrix()
+    )
+    return champion_gate(
+        judged,
+        decided,
+        error_rate=project.gates.error_rate,
+        min_sample=project.gates.min_sample,
+        seed=project.train.seed,
+    )
+
+
+def _same_rows(workspace: Workspace, training: Training, champion: Bundle) -> Rows | None:
+    judge_rows = training.split.judge
+    if champion.features == workspace.project.feature_spec():
+        return judge_rows
+    rows = training_rows(workspace, training.known, champion.features)
+    wanted = set(judge_rows.ids.tolist())
+    import numpy as np
+
+    same = rows.take(np.array([i in wanted for i in rows.ids.tolist()]))
+    return same if same.ids.tolist() == judge_rows.ids.tolist() else None
+
+
+def bundle_scores(bundle: Bundle, rows: Rows):  # type: ignore[no-untyped-def]
+    """Calibrated scores of a bundle, [n]."""
+    knots = Calibration(bundle.decision.knots.x, bundle.decision.knots.y)
+    return knots(onnx_scores(bundle.model, rows))
+
+
+def _fairness(workspace: Workspace, rows: Rows, judged: Judged) -> list[Finding]:
+    rule = workspace.project.gates.fairness
+    return [
+        fairness_gate(
+            column,
+            group_rates(judged.label, judged.acted, rows.columns[column], rule.metric),
+            floor=rule.floor,
+            min_group=rule.min_group,
+        )
+        for column in workspace.project.data.protected
+    ]
+
+
+def _explainability(workspace: Workspace, training: Training) -> list[Finding]:
+    rule = workspace.project.gates.explainability
+    rows = training.split.judge
+    names = workspace.project.feature_spec().names
+    shares, gap = global_importance(training.model.pipeline, rows, names)
+    return explainability_gate(
+        shares,
+        gap,
+        sample=min(len(rows), 500),
+        max_share=rule.max_share,
+        forbidden=[n for n in rule.forbidden if n in names],
+        max_forbidden=rule.max_forbidden_share,
+    )
+
+
+def record_verdict(workspace: Workspace, candidate: Candidate, verdict: Verdict, cause: str) -> None:
+    """Write the verdict to the ledger and to the version's tags."""
+    kind = "accepted" if verdict.passed else "refused"
+    workspace.state.record(
+        candidate.until,
+        kind,
+        f"{workspace.project.name}/{candidate.version}",
+        {
+            "cause": cause,
+            "bundle": candidate.digest,
+            "snapshot": candidate.snapshot,
+            "mlflow_run": candidate.run_id,
+            "verdict": verdict.to_dict(),
+        },
+    )
+    workspace.registry.tag(candidate.version, "gates", str(verdict.outcome))

@@ -1,0 +1,34 @@
+"""What a training was made with: code commit and locked environment."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+
+@cache
+def code_commit() -> str:
+    """Commit of the checkout that runs, ``-dirty`` if it was changed; else the version."""
+    folder = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return f"setpoint-{metadata.version('setpoint')}"
+    return done.stdout.strip()
+
+
+@cache
+def environment_digest() -> str:
+    """SHA-256 over name and version of every installed distribution, hex."""
+    found = {f"{d.metadata['Name']}=={d.version}".lower() for d in metadata.distributions()}
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()

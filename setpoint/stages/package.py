@@ -1,0 +1,67 @@
+"""The container image of a version, where an engine answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from setpoint.adapters.docker_images import DockerImages
+from setpoint.errors import PlatformError
+from setpoint.stages.train import Candidate
+from setpoint.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """How a version will run, and why.
+
+    Attributes:
+        runtime: ``docker`` if an image was built and smoke-tested, else ``process``.
+        image: Tag of the image; empty without one.
+        note: One sentence for people.
+    """
+
+    runtime: str
+    image: str
+    note: str
+
+
+def build_image(workspace: Workspace, candidate: Candidate) -> Packaged:
+    """Build and smoke-test the image of a candidate, as the project file says.
+
+    Raises:
+        PlatformError: The image is required and cannot be built, or does not work.
+    """
+    plan = workspace.project.package
+    name = workspace.project.name
+    if plan.image == "never":
+        made = Packaged("process", "", "No image: package.image is 'never'. Runs as a process.")
+    else:
+        made = _build(workspace, candidate)
+    workspace.state.record(
+        candidate.until,
+        "packaged",
+        f"{name}/{candidate.version}",
+        {"runtime": made.runtime, "image": made.image, "note": made.note},
+    )
+    return made
+
+
+def _build(workspace: Workspace, candidate: Candidate) -> Packaged:
+    plan = workspace.project.package
+    images = DockerImages()
+    engine = images.available()
+    if engine is None:
+        reason = images.unavailable_reason
+        if plan.image == "require":
+            raise PlatformError(
+                f"no Docker engine answers: {reason}",
+                where="package.image: require",
+                fix="start an engine, or set package.image to auto or never",
+            )
+        return Packaged("process", "", f"No Docker engine answers ({reason}). Runs as a process.")
+    tag = f"setpoint/{workspace.project.name}:{candidate.version}"
+    arguments = {"base_image": plan.base_image} if plan.base_image else {}
+    image = images.build(Path(candidate.bundle), candidate.version, tag, **arguments)
+    images.smoke(image.id, None)
+    return Packaged("docker", tag, f"{tag}, {image.size_bytes / 1e6:.0f} MB, smoke-tested.")

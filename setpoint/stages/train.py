@@ -1,0 +1,226 @@
+"""Train a candidate, keep its record in MLflow, and build its bundle."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from setpoint.adapters.onnx_export import check_parity, to_onnx
+from setpoint.adapters.optuna_search import search
+from setpoint.adapters.plots import training_plots
+from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundle
+from setpoint.domain.metrics import average_precision, roc_auc
+from setpoint.domain.gates import Judged, judge
+from setpoint.domain.profile import build_profile
+from setpoint.domain.training import (
+    Parameters,
+    Rows,
+    Split,
+    TrainedModel,
+    finish,
+    fit_pipeline,
+    split_rows,
+    typical_values,
+)
+from setpoint.domain.validation import check_label
+from setpoint.stages.assemble import History, history, training_rows
+from setpoint.stages.identity import code_commit, environment_digest
+from setpoint.stages.ingest import Ingested
+from setpoint.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained model version.
+
+    Attributes:
+        version: ``v1``, ``v2`` ...
+        bundle: Folder of its bundle.
+        digest: Digest of the bundle.
+        run_id: MLflow run.
+        snapshot: Digest of the training data.
+        metrics: Measured on the rows that judge.
+        until: Event time up to which data were known.
+    """
+
+    version: str
+    bundle: str
+    digest: str
+    run_id: str
+    snapshot: str
+    metrics: dict[str, float]
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Training:
+    """A fitted model with the rows it was made from; stays in one process."""
+
+    model: TrainedModel
+    split: Split
+    tried: list[tuple[Parameters, float]]
+    known: History
+
+
+def assemble(workspace: Workspace, now: datetime | None) -> tuple[Rows, History]:
+    """Rows with complete labels at ``now``.
+
+    Raises:
+        TrainingError: There are none.
+        DataError: The label is constant.
+    """
+    known = history(workspace, now)
+    rows = training_rows(workspace, known)
+    check_label(rows.label, workspace.project.target.column)
+    return rows, known
+
+
+def fit(workspace: Workspace, rows: Rows, known: History) -> Training:
+    """Search parameters, fit, calibrate, choose the threshold.
+
+    Raises:
+        TrainingError: A part of the split lacks a class.
+    """
+    project = workspace.project
+    costs = project.costs.matrix()
+    split = split_rows(rows, project.train.holdout, project.train.judge_recent)
+    fitted: dict[Parameters, TrainedModel] = {}
+
+    def cost_of(parameters: Parameters) -> float:
+        model = finish(fit_pipeline(split.fit, parameters), parameters, split.tune, costs)
+        fitted[parameters] = model
+        judged = judge(split.tune, model.scores(split.tune), model.threshold, costs)
+        return float(judged.cost.mean())
+
+    best, tried = search(
+        cost_of,
+        trials=project.train.trials,
+        seed=project.train.seed,
+        max_iter=project.train.max_iter,
+    )
+    return Training(fitted[best], split, tried, known)
+
+
+def measure(judged: Judged) -> dict[str, float]:
+    """Metrics of judged rows, by name."""
+    positive = judged.label == 1
+    hits = int((judged.acted & positive).sum())
+    return {
+        "roc_auc": float(roc_auc(judged.label, judged.score)),
+        "average_precision": float(average_precision(judged.label, judged.score)),
+        "recall": hits / max(int(positive.sum()), 1),
+        "precision": hits / max(int(judged.acted.sum()), 1),
+        "alert_rate": float(judged.acted.mean()),
+        "cost_per_decision": float(judged.cost.mean()),
+        "rows_judged": float(len(judged.label)),
+    }
+
+
+def publish(workspace: Workspace, training: Training, snapshot: Ingested, cause: str) -> Candidate:
+    """Export, check parity, record in MLflow, register, write the bundle.
+
+    Raises:
+        BundleError: The exported model does not agree with the trained one.
+    """
+    project, model, split = workspace.project, training.model, training.split
+    spec = project.feature_spec()
+    onnx = to_onnx(model.pipeline, len(spec.number_names), len(spec.categories))
+    parity = check_parity(onnx, model.pipeline, split.judge)
+    judged = judge(split.judge, model.scores(split.judge), model.threshold, project.costs.matrix())
+    metrics = measure(judged) | {"onnx_parity": parity, "threshold": model.threshold}
+    identity = {
+        "snapshot": snapshot.digest,
+        "commit": code_commit(),
+        "environment": environment_digest(),
+        "seed": str(model.parameters.seed),
+        "cause": cause,
+        "data_until": training.known.now.isoformat(),
+    }
+    run_id = _record(workspace, training, judged, metrics, identity)
+    version = workspace.registry.register(run_id, Path("pending"), identity)
+    profile, decision = _reference(workspace, training, judged)
+    manifest = write_bundle(
+        workspace.bundle(version),
+        onnx,
+        spec,
+        project.request_spec(),
+        decision,
+        profile,
+        project=project.name,
+        version=version,
+        created_at=training.known.now,
+        snapshot=SnapshotRef(
+            f"{snapshot.events_version}.{snapshot.labels_version}", snapshot.digest
+        ),
+        commit=identity["commit"],
+        environment_digest=identity["environment"],
+        seeds={"model": model.parameters.seed},
+        parameters=asdict(model.parameters),
+    )
+    workspace.registry.tag(version, "bundle", str(workspace.bundle(version)))
+    workspace.registry.tag(version, "bundle_digest", manifest.digest)
+    return Candidate(
+        version,
+        str(workspace.bundle(version)),
+        manifest.digest,
+        run_id,
+        snapshot.digest,
+        metrics,
+        training.known.now,
+    )
+
+
+def _record(
+    workspace: Workspace,
+    training: Training,
+    judged: Judged,
+    metrics: Mapping[str, float],
+    identity: Mapping[str, str],
+) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        plots = training_plots(judged.label, judged.score, training.model.threshold, Path(folder))
+        tried = Path(folder) / "search.json"
+        tried.write_text(
+            json.dumps([asdict(p) | {"cost": c} for p, c in training.tried], indent=1), "utf-8"
+        )
+        return workspace.registry.log_run(
+            parameters=asdict(training.model.parameters)
+            | {"rows_fit": len(training.split.fit), "rows_tune": len(training.split.tune)},
+            metrics=metrics,
+            tags=identity,
+            files={"plots": plots, "search": tried, "project": workspace.project_file},
+        )
+
+
+def _reference(
+    workspace: Workspace, training: Training, judged: Judged
+) -> tuple[dict[str, Any], DecisionSpec]:
+    """Reference profile of inputs and score, and how a score becomes an action."""
+    project, model, rows = workspace.project, training.model, training.split.fit
+    spec = project.feature_spec()
+    recent = training.split.judge
+    columns: dict[str, Any] = {
+        name: recent.numbers[:, i].astype(np.float64) for i, name in enumerate(spec.number_names)
+    }
+    columns |= {name: recent.categories[:, i] for i, name in enumerate(spec.categories)}
+    columns["score"] = judged.score
+    profile = {
+        "psi": build_profile(columns).to_dict(),
+        "alert_rate": float(judged.acted.mean()),
+        "rows": len(recent),
+    }
+    decision = DecisionSpec(
+        threshold=model.threshold,
+        actions=project.actions.model_dump(),
+        baselines=typical_values(spec, rows),
+        knots=Knots(model.calibration.x, model.calibration.y),
+        reasons={name: f"{name} is unusual" for name in spec.names},
+    )
+    return profile, decision

@@ -1,0 +1,213 @@
+"""Look at a window of decisions: drift of inputs and score, the setpoints on ripe labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from setpoint.adapters.mlflow_registry import CHAMPION
+from setpoint.domain.bundle import Bundle, read_bundle
+from setpoint.domain.drift import count, psi_findings
+from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.gates import Judged, setpoint_finding
+from setpoint.domain.incidents import (
+    Cause,
+    Incident,
+    Policy,
+    Status,
+    cooling,
+    group,
+    opening,
+)
+from setpoint.domain.profile import Profile
+from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages.assemble import cost_columns
+from setpoint.stages.gate import targets
+from setpoint.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one look found.
+
+    Attributes:
+        end: Event time of the look.
+        version: Champion looked at.
+        drift: Findings about inputs and score.
+        performance: Findings about the setpoints.
+    """
+
+    end: datetime
+    version: str
+    drift: tuple[Finding, ...]
+    performance: tuple[Finding, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, setpoints first."""
+        return (*self.performance, *self.drift)
+
+
+def due(workspace: Workspace, now: datetime) -> bool:
+    """Whether the declared time has passed since the last look."""
+    last = workspace.state.recall("watched_until")
+    return last is None or now - datetime.fromisoformat(last) >= workspace.project.watch.every
+
+
+def look(
+    workspace: Workspace, now: datetime, log: DecisionLog | None = None, version: str | None = None
+) -> Window | None:
+    """Judge the newest window of the champion's decisions.
+
+    Args:
+        workspace: The project.
+        now: Event time of the look.
+        log: Decisions, if not the workspace's own.
+        version: Champion, if not the registry's.
+
+    Returns:
+        What was found; ``None`` where nothing is in service.
+    """
+    version = version or workspace.registry.version_of(CHAMPION)
+    if version is None:
+        return None
+    log = log or workspace.decisions
+    bundle = read_bundle(workspace.bundle(version))
+    found = Window(
+        now,
+        version,
+        tuple(_drift(workspace, log, bundle, now)),
+        tuple(_performance(workspace, log, bundle, now)),
+    )
+    workspace.state.remember("watched_until", now.isoformat())
+    return found
+
+
+def _drift(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) -> list[Finding]:
+    rule = workspace.project.watch
+    names = bundle.features.names
+    table = log.read(
+        DecisionQuery(
+            start=now - rule.window, end=now, version=bundle.manifest.version, features=names
+        )
+    )
+    profile = Profile.from_dict(bundle.profile["psi"])
+    columns: dict[str, Any] = {n: _values(table[f"f_{n}"]) for n in names}
+    columns["score"] = table["score"].to_numpy()
+    bands = (rule.psi.watch, rule.psi.act)
+    found = psi_findings(profile, count(profile, columns), rule.error_rate, bands)
+    return [f.finding for f in found]
+
+
+def _values(column: pa.ChunkedArray) -> Any:
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.asarray(column.to_pylist(), dtype=object)
+
+
+def ripe_decisions(
+    workspace: Workspace, log: DecisionLog, version: str | None, now: datetime
+) -> pa.Table:
+    """Served decisions of a window whose labels are as complete as they get, labels filled in."""
+    project = workspace.project
+    end = now - project.label_age
+    wanted = tuple(sorted({*cost_columns(workspace), *project.data.protected}))
+    table = log.read(
+        DecisionQuery(
+            start=end - project.watch.window, end=end, version=version, request=wanted
+        )
+    )
+    label = table["label"]
+    # What became known only after this look was not known to it.
+    late = pc.fill_null(pc.greater(table["label_known_at"], pa.scalar(now)), False)
+    label = pc.if_else(late, pa.scalar(None, pa.int8()), label)
+    if project.target.unlabelled == "negative":
+        label = pc.fill_null(label, pa.scalar(0, pa.int8()))
+    table = table.set_column(table.column_names.index("label"), "label", label)
+    return table.filter(pc.is_valid(table["label"]))
+
+
+def _performance(
+    workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime
+) -> list[Finding]:
+    rule = workspace.project.watch
+    table = ripe_decisions(workspace, log, bundle.manifest.version, now)
+    judged = judged_decisions(workspace, table)
+    declared = targets(workspace)
+    return [
+        setpoint_finding(
+            target,
+            judged,
+            reading="watch",
+            error_rate=rule.error_rate / len(declared),
+            min_sample=rule.min_positives,
+        )
+        for target in declared
+    ]
+
+
+def judged_decisions(workspace: Workspace, table: pa.Table) -> Judged:
+    """Decisions with labels, priced."""
+    project = workspace.project
+    label = _ints(table["label"])
+    adverse = project.actions.positive
+    acted = np.array([a == adverse for a in table["action"].to_pylist()], dtype=bool)
+    columns = {n: _values(table[n]) for n in cost_columns(workspace)}
+    cost = project.costs.matrix().of(label, acted, columns)
+    return Judged(label, table["score"].to_numpy(), acted, cost)
+
+
+def _ints(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    return np.asarray(column.combine_chunks().to_numpy(zero_copy_only=False), dtype=np.int8)
+
+
+def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, bool]]:
+    """Turn a window's failed findings into incidents, and end what has passed by itself.
+
+    Returns:
+        Open incidents of this window and whether each is new.
+    """
+    rule = workspace.project.respond
+    policy = Policy(rule.performance, rule.drift, rule.cooldown)
+    drift_names = {f.name for f in window.drift}
+    causes = group(window.findings, drift_names)
+    opened: list[tuple[Incident, bool]] = []
+    for cause, findings in causes.items():
+        severity, status = opening(policy.action(cause))
+        if status == Status.OPEN and cooling(policy, _last_response(workspace), window.end):
+            continue
+        incident = Incident("", cause, severity, status, window.end, window.version, findings)
+        kept, new = workspace.state.open_incident(incident)
+        if new:
+            workspace.state.record(
+                window.end,
+                "incident_opened",
+                kept.id,
+                {"cause": cause, "findings": [f.to_dict() for f in findings]},
+            )
+        opened.append((kept, new))
+    if Cause.DRIFT not in causes and _seen(window.drift):
+        _end_watching(workspace, window)
+    return opened
+
+
+def _seen(findings: tuple[Finding, ...]) -> bool:
+    return any(f.outcome == Outcome.PASSED for f in findings)
+
+
+def _end_watching(workspace: Workspace, window: Window) -> None:
+    for incident in workspace.state.incidents(only_open=True):
+        if incident.cause == Cause.DRIFT and incident.status == Status.WATCHING:
+            ended = incident.move(Status.RESOLVED, note="drift has passed", at=window.end)
+            workspace.state.save_incident(ended)
+
+
+def _last_response(workspace: Workspace) -> datetime | None:
+    text = workspace.state.recall("last_response")
+    return datetime.fromisoformat(text) if text else None

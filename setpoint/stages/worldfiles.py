@@ -1,0 +1,53 @@
+"""The simulated card world as files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from setpoint.domain.world import DEMO, Drift, World, generate
+
+
+def labels_table(world: World, rows: Any, known: Any) -> pa.Table:
+    """Labels as a bank would deliver them.
+
+    Args:
+        world: The world.
+        rows: Row numbers, [n].
+        known: When each label became known, datetime64[us], [n].
+    """
+    return pa.table(
+        {
+            "tx_id": world.events["tx_id"].take(pa.array(rows)),
+            "fraud": pa.array([str(int(f)) for f in world.fraud[rows]]),
+            "known_at": pa.array(known).cast(pa.timestamp("us", "UTC")),
+        }
+    )
+
+
+def write_batch(folder: Path, name: str, table: pa.Table) -> None:
+    """Deliver one batch whole: written beside, then renamed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{name}.tmp"
+    pq.write_table(table, beside)
+    beside.rename(folder / f"{name}.parquet")
+
+
+def write_world(out: Path, days: int, seed: int, drift: str, drift_day: float) -> tuple[int, int]:
+    """Write events and labels (nothing reviewed: frauds known from disputes alone).
+
+    Returns:
+        Payments and frauds.
+    """
+    change = Drift(drift, drift_day) if drift != "none" else None  # type: ignore[arg-type]
+    world = generate(replace(DEMO, seed=seed, days=days, drift=change))
+    known = world.labels(np.zeros(len(world), dtype=bool))
+    rows = np.flatnonzero(~np.isnat(known))
+    write_batch(out, "events", world.events)
+    write_batch(out, "labels", labels_table(world, rows, known[rows]))
+    return len(world), int(world.fraud.sum())

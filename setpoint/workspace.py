@@ -1,0 +1,222 @@
+"""Where everything of one project is: the state folder, and the adapters over it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from setpoint.adapters.files import write_atomically
+from setpoint.adapters.mlflow_registry import Registry
+from setpoint.adapters.sqlite_state import StateStore
+from setpoint.config import Environment, Project, load_project, read_environment
+from setpoint.errors import StateError
+from setpoint.ports import Clock, ModelRuntime, TrafficRouter
+
+if TYPE_CHECKING:
+    from setpoint.adapters.delta import DeltaSnapshots
+    from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
+
+
+class WallClock:
+    """The machine's time: for live traffic."""
+
+    def now(self) -> datetime:
+        """The present, UTC."""
+        return datetime.now(UTC)
+
+
+class StreamClock:
+    """The time that a player of traffic has reached: for replays faster than real time."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+
+    def now(self) -> datetime:
+        """The event time reached.
+
+        Raises:
+            StateError: Nothing was played yet.
+        """
+        text = self._state.recall("stream_clock")
+        if text is None:
+            raise StateError(
+                "the stream has no time yet",
+                where=str(self._state.path),
+                fix="start the player of the stream before flows that ask for the time",
+            )
+        return datetime.fromisoformat(text)
+
+    def advance(self, to: datetime) -> None:
+        """Move on; never back."""
+        known = self._state.recall("stream_clock")
+        if known is None or datetime.fromisoformat(known) < to:
+            self._state.remember("stream_clock", to.isoformat())
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports of the platform on loopback."""
+
+    gateway: int
+    admin: int
+    prefect: int
+    mlflow: int
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One project and its state folder.
+
+    Attributes:
+        project: The project file, checked.
+        project_file: Where it was read from; relative data addresses start in its folder.
+        root: The state folder.
+        environment: What was read from the environment.
+    """
+
+    project: Project
+    project_file: Path
+    root: Path
+    environment: Environment
+
+    @cached_property
+    def state(self) -> StateStore:
+        """Incidents, releases, ledger."""
+        return StateStore(self.root / "state.db", self.project.name)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """MLflow."""
+        uri = self.environment.tracking_uri or f"sqlite:///{(self.root / 'mlflow.db').absolute()}"
+        return Registry(uri, self.root / "mlartifacts", self.project.name)
+
+    @property
+    def live_store(self) -> Path:
+        """SQLite file of decisions and recent events."""
+        return self.root / "live.db"
+
+    @cached_property
+    def decisions(self) -> SqliteDecisionLog:
+        """The decision log."""
+        from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
+
+        return SqliteDecisionLog(self.live_store)
+
+    def snapshots(self, table: str) -> DeltaSnapshots:
+        """Snapshots of ``events`` or ``labels``."""
+        from setpoint.adapters.delta import DeltaSnapshots
+
+        folder = self.root / "snapshots" / table
+        return DeltaSnapshots(str(folder.absolute()))
+
+    @property
+    def quarantine(self) -> Path:
+        """Where failing batches are kept whole."""
+        return self.root / "quarantine"
+
+    def bundle(self, version: str) -> Path:
+        """Folder of a version's bundle."""
+        return self.root / "bundles" / version
+
+    def address(self, uri: str) -> str:
+        """A data address; a relative one starts in the project file's folder."""
+        if "://" in uri or Path(uri).is_absolute():
+            return uri
+        return str(self.project_file.absolute().parent / uri)
+
+    # the running platform
+
+    @property
+    def platform_file(self) -> Path:
+        """What the platform was started with."""
+        return self.root / "platform.json"
+
+    def platform(self) -> dict[str, Any]:
+        """Ports, clock and start of the platform; empty if it was never up.
+
+        Raises:
+            StateError: The file is damaged.
+        """
+        try:
+            content = json.loads(self.platform_file.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, UnicodeDecodeError) as err:
+            raise StateError(
+                f"the platform's state is damaged: {err}",
+                where=str(self.platform_file),
+                fix="run 'setpoint down', delete that file and run 'setpoint up' again",
+            ) from err
+        return dict(content)
+
+    def set_platform(self, content: dict[str, Any]) -> None:
+        """Write what the platform was started with."""
+        write_atomically(self.platform_file, json.dumps(content, indent=1).encode())
+
+    @property
+    def ports(self) -> Ports:
+        """Ports of the running platform.
+
+        Raises:
+            StateError: It was never up.
+        """
+        found = self.platform().get("ports")
+        if found is None:
+            raise StateError(
+                "the platform is not up", where=str(self.root), fix="run 'setpoint up' first"
+            )
+        return Ports(**found)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that the platform was started with."""
+        kind = self.platform().get("clock", "wall")
+        return StreamClock(self.state) if kind == "stream" else WallClock()
+
+    @cached_property
+    def runtime(self) -> ModelRuntime:
+        """Runs model versions as processes."""
+        from setpoint.adapters.process_runtime import ProcessRuntime
+
+        return ProcessRuntime(self.root, self.live_store)
+
+    @cached_property
+    def router(self) -> TrafficRouter:
+        """The gateway."""
+        from setpoint.adapters.envoy import EnvoyRouter
+
+        return EnvoyRouter(self.root, self.ports.gateway, self.ports.admin)
+
+
+def open_workspace(project_file: Path | None = None, root: Path | None = None) -> Workspace:
+    """Open the workspace that the arguments, or else the environment, name.
+
+    Raises:
+        ProjectFileError: The project file is missing or wrong.
+        StateError: The state folder belongs to another project.
+    """
+    environment = read_environment()
+    file = project_file or environment.project_file
+    folder = (root or environment.root).absolute()
+    project = load_project(file)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, project.name)
+    return Workspace(project, file.absolute(), folder, environment)
+
+
+def _claim(folder: Path, name: str) -> None:
+    marker = folder / "project"
+    if not marker.exists():
+        write_atomically(marker, name.encode())
+        return
+    found = marker.read_text("utf-8").strip()
+    if found != name:
+        raise StateError(
+            f"the state folder belongs to project {found or '(half-written)'!r}, not to {name!r}",
+            where=str(folder),
+            fix="name another folder with --root, or delete this one",
+        )

@@ -1,0 +1,24 @@
+"""Gates before production."""
+
+from __future__ import annotations
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from setpoint.domain.findings import Verdict
+from setpoint.stages import gate
+from setpoint.stages.train import Candidate, Training
+from setpoint.workspace import Workspace
+from tasks import show
+
+
+@task(name="gates", cache_policy=NO_CACHE)
+def run_gates(
+    workspace: Workspace, candidate: Candidate, training: Training, cause: str
+) -> Verdict:
+    """All gates; the verdict is recorded whether it opens or not."""
+    verdict = gate.run_gates(workspace, candidate, training)
+    gate.record_verdict(workspace, candidate, verdict, cause)
+    show.verdict("gates", verdict, f"Gates for {candidate.version}")
+    get_run_logger().info("gates for %s: %s", candidate.version, verdict.summary())
+    return verdict

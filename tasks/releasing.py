@@ -1,0 +1,57 @@
+"""Release steps on real traffic."""
+
+from __future__ import annotations
+
+import time
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from setpoint.domain.findings import Outcome, Verdict
+from setpoint.domain.rollout import Rollout
+from setpoint.errors import PlatformError, ReleaseError
+from setpoint.stages import release
+from setpoint.workspace import Workspace
+from tasks import show
+
+POLL_SECONDS = 0.5
+
+
+@task(name="release step", task_run_name="{rollout.label}", cache_policy=NO_CACHE)
+def take_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict]:
+    """Enact a step, watch it until it can be judged, say what comes next.
+
+    A step that stays inconclusive until the plan's timeout is rolled back.
+    """
+    logger = get_run_logger()
+    try:
+        step = release.enact(workspace, rollout)
+    except (PlatformError, ReleaseError) as err:
+        logger.error("%s", err)
+        return rollout.roll_back(str(err)), Verdict()
+    patience = workspace.project.release.step_timeout.total_seconds()
+    deadline = time.monotonic() + patience
+    while True:
+        verdict = release.judge_step(workspace, step)
+        if verdict.outcome != Outcome.INCONCLUSIVE:
+            break
+        if time.monotonic() > deadline:
+            reason = f"{rollout.label} stayed inconclusive for {patience:g} s: {verdict.summary()}"
+            return rollout.roll_back(reason), verdict
+        time.sleep(POLL_SECONDS)
+    logger.info("%s: %s", rollout.label, verdict.summary())
+    show.verdict("release-step", verdict, f"{rollout.challenger}: {rollout.label}")
+    release.record_step(workspace, rollout, verdict)
+    return rollout.advance(verdict.outcome, verdict.summary()), verdict
+
+
+@task(name="settle release", cache_policy=NO_CACHE)
+def settle(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
+    """Put production where the release ended, and record it."""
+    release.enact(workspace, rollout)
+    release.settle(workspace, rollout, verdict)
+    show.text(
+        "release",
+        f"## {rollout.challenger}: {rollout.stage}\nbefore: {rollout.champion or 'nothing'}\n\n"
+        f"{rollout.reason or 'every step passed'}",
+    )

@@ -1,0 +1,59 @@
+"""Features, training, bundle, image."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from tempfile import TemporaryDirectory
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from setpoint.adapters.plots import training_plots
+from setpoint.domain.training import Rows
+from setpoint.stages import package, train
+from setpoint.stages.assemble import History
+from setpoint.stages.ingest import Ingested
+from setpoint.workspace import Workspace
+from tasks import show
+
+
+@task(name="features", cache_policy=NO_CACHE)
+def assemble(workspace: Workspace, now: datetime | None) -> tuple[Rows, History]:
+    """Features of all rows with complete labels."""
+    rows, known = train.assemble(workspace, now)
+    get_run_logger().info("%d rows, %d positive", len(rows), int(rows.label.sum()))
+    return rows, known
+
+
+@task(name="train", cache_policy=NO_CACHE)
+def fit(workspace: Workspace, rows: Rows, known: History) -> train.Training:
+    """Search, fit, calibrate, choose the threshold."""
+    return train.fit(workspace, rows, known)
+
+
+@task(name="record and bundle", cache_policy=NO_CACHE)
+def publish(
+    workspace: Workspace, training: train.Training, snapshot: Ingested, cause: str
+) -> train.Candidate:
+    """MLflow record, ONNX with parity checked, bundle."""
+    made = train.publish(workspace, training, snapshot, cause)
+    rows, model = training.split.judge, training.model
+    with TemporaryDirectory() as folder:
+        png = training_plots(rows.label, model.scores(rows), model.threshold, Path(folder))
+        show.picture("candidate", png, f"{made.version} on rows it never saw")
+    numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in made.metrics.items())
+    show.text(
+        "candidate-metrics",
+        f"## Candidate {made.version}\nbundle `{made.digest[:16]}`, snapshot "
+        f"`{made.snapshot[:16]}`, MLflow run `{made.run_id}`\n\n| metric | value |\n|---|---|\n{numbers}",
+    )
+    return made
+
+
+@task(name="image", cache_policy=NO_CACHE)
+def build_image(workspace: Workspace, candidate: train.Candidate) -> package.Packaged:
+    """Build and smoke-test the container image, or say why not."""
+    made = package.build_image(workspace, candidate)
+    show.text("image", f"## Image of {candidate.version}\n{made.note}")
+    return made

@@ -1,0 +1,62 @@
+"""Windows, incidents, events."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+
+from setpoint.domain.findings import Verdict
+from setpoint.domain.incidents import Incident
+from setpoint.stages import watch
+from setpoint.workspace import Workspace
+from tasks import show
+
+EVENT = "setpoint.incident.opened"
+
+
+@task(name="look", cache_policy=NO_CACHE)
+def look(workspace: Workspace, now: datetime) -> watch.Window | None:
+    """Judge the newest window of decisions."""
+    window = watch.look(workspace, now)
+    if window is not None:
+        title = f"{window.version} at {window.end:%Y-%m-%d %H:%M} event time"
+        show.verdict("setpoints", Verdict(window.performance), f"Setpoints of {title}")
+        show.verdict("drift", Verdict(window.drift), f"Drift of {title}")
+    return window
+
+
+@task(name="incidents", cache_policy=NO_CACHE)
+def open_incidents(workspace: Workspace, window: watch.Window) -> list[tuple[Incident, bool]]:
+    """Write incidents; their events are emitted afterwards, never before."""
+    found = watch.respond_to(workspace, window)
+    for incident, new in found:
+        if new:
+            show.verdict(
+                "incident", Verdict(incident.findings), f"{incident.id}: {incident.cause}"
+            )
+    return found
+
+
+@task(name="emit", cache_policy=NO_CACHE)
+def emit(workspace: Workspace, incident: Incident) -> None:
+    """Tell Prefect of an incident; saying it twice does no harm."""
+    name = workspace.project.name
+    emit_event(
+        event=EVENT,
+        resource={
+            "prefect.resource.id": f"setpoint.model.{name}",
+            "prefect.resource.name": name,
+            "setpoint.severity": str(incident.severity),
+            "setpoint.cause": str(incident.cause),
+        },
+        payload={
+            "incident_id": incident.id,
+            "cause": str(incident.cause),
+            "version": incident.version,
+            "opened_at": incident.opened_at.isoformat(),
+            "findings": [f.to_dict() for f in incident.findings],
+        },
+    )

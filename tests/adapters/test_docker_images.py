@@ -1,0 +1,285 @@
+"""The scoring image, on a real engine: what is in it, how it runs, how its making fails.
+
+Tests marked ``docker`` start an engine of their own (about a minute for all of them) and are
+skipped with the reason where none can be started.
+"""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+import setpoint
+from setpoint.adapters.docker_context import assemble_context, default_recipes, serving_modules
+from setpoint.adapters.docker_images import BuiltImage, DockerImages, build_lines
+from setpoint.domain.bundle import read_bundle
+from setpoint.errors import BundleError, PlatformError
+from tests import docker_engine
+from tests.serving.tiny import make_bundle, row
+
+NOWHERE = "unix:///nowhere/docker.sock"
+ROW = row(1, amount=950.0, country="CH")
+LOCK = default_recipes() / "locks" / "serving.txt"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("trained") / "tiny", "1")
+
+
+@pytest.fixture
+def bundle(trained: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+
+
+# Without an engine
+
+
+def test_where_no_engine_answers_there_is_a_reason_and_no_exception() -> None:
+    images = DockerImages(NOWHERE)
+    assert images.available() is None
+    assert NOWHERE in images.reason
+
+
+def test_a_build_without_an_engine_names_what_to_do(bundle: Path) -> None:
+    with pytest.raises(PlatformError, match="no Docker engine answers") as caught:
+        DockerImages(NOWHERE).build(bundle, "1", "tiny:1")
+    assert "processes" in caught.value.fix
+
+
+def test_the_context_holds_what_the_service_imports_and_nothing_else(
+    bundle: Path, tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    manifest = assemble_context(context, bundle, default_recipes())
+    app = context / "app" / "setpoint"
+    modules = {str(path.relative_to(app)) for path in app.rglob("*") if path.is_file()}
+    service = Path(setpoint.__file__).parent / "serving"
+    assert {f"serving/{path.name}" for path in service.glob("*.py")} <= modules
+    assert {"errors.py", "domain/bundle.py"} <= modules
+    assert not {"cli.py", "config.py", "adapters/docker_images.py"} & modules
+    assert manifest.digest == read_bundle(context / "bundle").digest
+    top = {path.name for path in context.iterdir()}
+    assert top == {"Dockerfile", "app", "bundle", "requirements.txt", "state", "wheelhouse"}
+
+
+def test_the_service_imports_nothing_that_its_lock_does_not_install() -> None:
+    locked = {line.partition("==")[0].replace("-", "_") for line in LOCK.read_text().splitlines()}
+    for path in serving_modules(Path(setpoint.__file__).parent):
+        names = {name.partition(".")[0] for name in _imported_at_once(path)}
+        assert names - sys.stdlib_module_names - {"setpoint"} <= locked, path
+
+
+def _imported_at_once(path: Path) -> Iterator[str]:
+    """Modules imported when the module is: not inside functions, not for type checks only."""
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_the_service_s_own_user_can_read_the_context(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "model.onnx").chmod(0o600)
+    bundle.chmod(0o700)
+    assemble_context(tmp_path / "context", bundle, default_recipes())
+    for path in (tmp_path / "context").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+
+
+def test_an_altered_bundle_is_not_packed(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "model.onnx").write_bytes(b"other")
+    with pytest.raises(BundleError, match=r"model\.onnx was altered"):
+        assemble_context(tmp_path / "context", bundle, default_recipes())
+
+
+def test_an_empty_wheelhouse_is_refused_rather_than_replaced_by_the_index(
+    bundle: Path, tmp_path: Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    with pytest.raises(PlatformError, match="holds no wheels"):
+        assemble_context(tmp_path / "context", bundle, default_recipes(), wheels)
+
+
+def test_build_lines_keep_what_a_step_wrote_and_drop_the_engine_s_notes() -> None:
+    log = [
+        {"stream": "Step 1/2 : RUN x\n"},
+        {"stream": " ---> Using cache\n"},
+        {"stream": "\x1b[91mERROR: no\x1b[0m"},
+        {"error": "The command '/bin/sh -c set -e;\n x' returned a non-zero code: 1"},
+    ]
+    assert build_lines(log) == [
+        "Step 1/2 : RUN x",
+        "ERROR: no",
+        "The command returned a non-zero code: 1",
+    ]
+
+
+# On a private engine
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[str]:
+    reason = docker_engine.why_no_engine()
+    if reason:
+        pytest.skip(reason)
+    with docker_engine.private_engine() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def base(engine: str) -> str:
+    return docker_engine.import_base(engine)
+
+
+@pytest.fixture(scope="module")
+def wheelhouse(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheels")
+    # The interpreter that the base is packed from: the environment's own may lack pip.
+    python = Path(sys.base_prefix) / "bin" / "python3"
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+    command = [str(python), "-m", "pip", "download", *options, "-r", str(LOCK), "-d", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"pip cannot download the locked wheels: {done.stderr.strip()[-300:]}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(engine: str) -> DockerImages:
+    return DockerImages(engine, network="host")
+
+
+@pytest.fixture(scope="module")
+def built(images: DockerImages, base: str, wheelhouse: Path, trained: Path) -> BuiltImage:
+    return images.build(trained, "1", "setpoint-test/tiny:1", base, wheelhouse=wheelhouse)
+
+
+@pytest.fixture(scope="module")
+def client(engine: str) -> Iterator[Any]:
+    client = docker.DockerClient(base_url=engine)
+    yield client
+    client.close()
+
+
+@pytest.mark.docker
+def test_an_engine_that_answers_is_named(images: DockerImages) -> None:
+    info = images.available()
+    assert info is not None and info.platform.startswith("linux/")
+    assert images.reason == ""
+
+
+@pytest.mark.docker
+def test_labels_say_which_bundle_data_code_and_base_are_inside(
+    built: BuiltImage, bundle: Path
+) -> None:
+    assert built.labels["io.setpoint.bundle.digest"] == f"sha256:{read_bundle(bundle).digest}"
+    assert built.labels["io.setpoint.snapshot.digest"] == "a" * 64
+    assert built.labels["org.opencontainers.image.revision"] == "b" * 40
+    assert built.labels["org.opencontainers.image.created"] == "2024-05-01T00:00:00+00:00"
+    assert built.labels["org.opencontainers.image.base.digest"].startswith("sha256:")
+
+
+@pytest.mark.docker
+def test_the_image_runs_as_a_numbered_user_and_its_environment_is_known(
+    built: BuiltImage, client: Any
+) -> None:
+    config = client.images.get(built.id).attrs["Config"]
+    assert config["User"] == "10001:10001"
+    assert config["Healthcheck"]["Test"][0] == "CMD"
+    names = {entry.partition("=")[0] for entry in config["Env"]}
+    ours = {"HOST", "PORT", "STORE", "MODEL_VERSION", "BUNDLE_DIGEST"}
+    python = {"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
+    assert names == {f"SETPOINT_{name}" for name in ours} | python | {"OMP_NUM_THREADS"}
+
+
+@pytest.mark.docker
+def test_a_locked_down_container_decides_drains_and_is_removed(
+    images: DockerImages, built: BuiltImage, client: Any
+) -> None:
+    result = images.smoke(built.tag, ROW)
+    assert result.answer is not None
+    assert result.answer["action"] == "review" and result.answer["score"] > 0.9
+    assert result.answer["model_version"] == "1"
+    assert built.labels["io.setpoint.bundle.digest"].endswith(result.answer["model_digest"])
+    assert result.exit_code == 0
+    assert client.containers.list(all=True) == []
+
+
+@pytest.mark.docker
+def test_the_next_model_s_image_is_one_new_layer(
+    images: DockerImages,
+    built: BuiltImage,
+    base: str,
+    wheelhouse: Path,
+    client: Any,
+    tmp_path: Path,
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", "2")
+    second = images.build(bundle, "2", "setpoint-test/tiny:2", base, wheelhouse=wheelhouse)
+    before, after = (
+        client.images.get(image.id).attrs["RootFS"]["Layers"] for image in (built, second)
+    )
+    assert before[:-1] == after[:-1] and before[-1] != after[-1]
+    answer = images.smoke(second.tag, ROW).answer
+    assert answer is not None and answer["model_version"] == "2"
+    assert answer["model_digest"] == read_bundle(bundle).digest
+
+
+@pytest.mark.docker
+def test_a_refused_row_fails_the_smoke_test_and_leaves_no_container(
+    images: DockerImages, built: BuiltImage, client: Any
+) -> None:
+    with pytest.raises(PlatformError, match=r"refused the row with status 422.*amount"):
+        images.smoke(built.tag, ROW | {"amount": "much"})
+    assert client.containers.list(all=True) == []
+
+
+@pytest.mark.docker
+def test_a_container_that_ends_early_is_reported_with_its_last_words(
+    images: DockerImages, built: BuiltImage, client: Any, tmp_path: Path
+) -> None:
+    lines = [f"FROM {built.tag}", 'ENTRYPOINT ["python", "-c", "raise SystemExit(\'no disk\')"]']
+    (tmp_path / "Dockerfile").write_text("\n".join(lines))
+    client.images.build(path=str(tmp_path), tag="setpoint-test/ends:1", rm=True)
+    with pytest.raises(PlatformError, match=r"exit code 1 before it was ready\n  no disk"):
+        images.smoke("setpoint-test/ends:1")
+    assert client.containers.list(all=True) == []
+
+
+@pytest.mark.docker
+def test_a_model_altered_in_its_image_is_not_served(
+    images: DockerImages, built: BuiltImage, client: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {built.tag}\nCOPY m /bundle/model.onnx\n")
+    (tmp_path / "m").write_bytes(b"other")
+    client.images.build(path=str(tmp_path), tag="setpoint-test/altered:1", rm=True)
+    with pytest.raises(PlatformError, match=r"(?s)before it was ready.*model\.onnx was altered"):
+        images.smoke("setpoint-test/altered:1")
+
+
+@pytest.mark.docker
+def test_a_wheel_that_is_not_the_locked_one_fails_the_build_with_its_last_lines(
+    images: DockerImages, base: str, wheelhouse: Path, bundle: Path, tmp_path: Path
+) -> None:
+    wheel = tmp_path / next(wheelhouse.glob("click-*.whl")).name
+    wheel.write_bytes(b"not what was locked")
+    with pytest.raises(PlatformError, match="DO NOT MATCH THE HASHES") as caught:
+        images.build(bundle, "1", "setpoint-test/bad:1", base, wheelhouse=tmp_path)
+    assert "The command returned a non-zero code: 1" in caught.value.what
+
+
+@pytest.mark.docker
+def test_an_image_that_is_not_there_is_named(images: DockerImages) -> None:
+    with pytest.raises(PlatformError, match=r"no image 'setpoint-test/none:1'"):
+        images.smoke("setpoint-test/none:1")
