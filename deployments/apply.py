@@ -5,9 +5,12 @@ Run as ``python -m deployments.apply``; applying it again changes nothing.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import yaml
 
 CODE = Path(__file__).resolve().parents[1]
 POOL = "setpoint"
@@ -32,9 +35,21 @@ def main() -> int:
             )
         except ObjectAlreadyExists:
             pass  # applying again is allowed
+    file = scheduled(Path(os.environ["SETPOINT_ROOT"]), float(os.environ["SETPOINT_WATCH_SECONDS"]))
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    command += ["--prefect-file", str(CODE / "prefect.yaml")]
+    command += ["--prefect-file", str(file)]
     return subprocess.run(command, cwd=CODE, check=False).returncode
+
+
+def scheduled(root: Path, watch_seconds: float) -> Path:
+    """``prefect.yaml`` with the project's own watch schedule: Prefect takes no template there."""
+    content = yaml.safe_load((CODE / "prefect.yaml").read_text("utf-8"))
+    for deployment in content["deployments"]:
+        if deployment["name"] == "watch":
+            deployment["schedules"][0]["interval"] = watch_seconds
+    file = root / "prefect.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    return file
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from typing import NoReturn
 
 SOCKET = "SETPOINT_WARM_SOCKET"
@@ -19,11 +20,8 @@ SOCKET = "SETPOINT_WARM_SOCKET"
 
 def launch() -> None:
     """Run one flow run: the command of the work pool."""
-    address = os.environ.get(SOCKET, "")
-    try:
-        link = socket.socket(socket.AF_UNIX)
-        link.connect(address)
-    except OSError:
+    link = _connect(os.environ.get(SOCKET, ""))
+    if link is None:
         os.execv(sys.executable, [sys.executable, "-m", "prefect.engine"])
     environment = "\0".join(f"{k}={v}" for k, v in os.environ.items()).encode()
     message = os.getcwd().encode() + b"\0\0" + environment
@@ -41,6 +39,21 @@ def launch() -> None:
     sys.exit(int.from_bytes(status, "big") if status else 1)
 
 
+def _connect(address: str, patience: float = 20.0) -> socket.socket | None:
+    """Reach the server; while it is starting, waiting is cheaper than importing twice."""
+    deadline = time.monotonic() + (patience if address else 0.0)
+    while True:
+        link = socket.socket(socket.AF_UNIX)
+        try:
+            link.connect(address)
+            return link
+        except OSError:
+            link.close()
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.2)
+
+
 def serve(address: str) -> None:
     """Import the flows, then fork a child for each launcher until killed."""
     import importlib
@@ -52,7 +65,8 @@ def serve(address: str) -> None:
 
     for module in pkgutil.iter_modules(flows.__path__):
         importlib.import_module(f"flows.{module.name}")
-    for name in ("sklearn.ensemble", "mlflow", "onnxruntime", "duckdb", "deltalake", "optuna"):
+    for name in ("sklearn.ensemble", "mlflow", "onnxruntime", "duckdb", "deltalake", "optuna", "shap",
+                 "skl2onnx", "fairlearn.metrics", "great_expectations"):
         importlib.import_module(name)
     if os.path.exists(address):
         os.unlink(address)

@@ -31,7 +31,9 @@ def respond(incident_id: str) -> State[None]:
         stage.failed(workspace, incident, str(err))
         raise
     if done.promoted:
-        healed = stage.healed(workspace, incident, done.candidate)
+        healed = stage.promoted(workspace, incident, done.candidate.version)
         return State(type=StateType.COMPLETED, name="Healed", message=healed.note)
-    after = stage.refused(workspace, incident, done.candidate.version, done.reason)
+    after = stage.failed(
+        workspace, incident, f"{done.candidate.version} refused: {done.reason}"
+    )
     return State(type=StateType.FAILED, name="Refused", message=after.note)

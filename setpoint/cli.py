@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -254,12 +256,25 @@ def backtest(
     train_until: Annotated[
         str | None, typer.Option(help="Event time (ISO) up to which the first part trains.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder in which relative data addresses start.")
+    ] = None,
     cron: Annotated[int, typer.Option(help="Looks between retrainings of the cron baseline.")] = 7,
 ) -> None:
     """Play a history through the loop: what it would have done, and what it would have been worth."""
     from setpoint.backtest import run_backtest, show_backtest
 
-    workspace = _workspace(project, root or Path(".setpoint/backtest"))
+    from setpoint.config import load_project
+
+    name = load_project(project or Path("setpoint.yaml")).name
+    folder = root or Path(".setpoint/backtest") / name
+    if root is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    workspace = _workspace(project, folder)
+    if data is not None:
+        environment = workspace.environment.model_copy(update={"data_root": data.absolute()})
+        workspace = replace(workspace, environment=environment)
+    workspace.set_platform({"clock": "stream"})
     figures = run_backtest(workspace, train_until, cron, lambda t: console.print(t, markup=False))
     show_backtest(figures, console)
     if summary is not None:

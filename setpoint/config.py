@@ -76,6 +76,19 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Addresses = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    ),
+]
+
+
 class Owner(_Section):
     """Who answers for the model."""
 
@@ -87,6 +100,9 @@ class Column(_Section):
     """What one column of the data must look like."""
 
     type: ColumnKind = Field(description="number, integer, category, id, time or boolean")
+    source: str | None = Field(
+        None, description="Column of the files it is read from, if it has another name there."
+    )
     min: float | None = Field(None, description="Smallest value allowed, inclusive.")
     max: float | None = Field(None, description="Largest value allowed, inclusive.")
     values: tuple[str, ...] = Field((), description="Allowed categories; none listed: any.")
@@ -104,8 +120,12 @@ class Column(_Section):
 class Data(_Section):
     """Where the data are and what their columns mean."""
 
-    events: str = Field(description="Folder, file or s3:// address of the events.")
-    labels: str | None = Field(None, description="The same for labels that come separately.")
+    events: Addresses = Field(description="Folder, file or s3:// address of the events, or several.")
+    labels: Addresses = Field((), description="The same for labels that come separately.")
+    ignore: tuple[str, ...] = Field((), description="Columns in the files that are left out.")
+    snapshots: str | None = Field(
+        None, description="Folder or s3:// address of the snapshots; none: in the state folder."
+    )
     event_id: str = Field(description="Column that identifies a row.")
     event_time: str = Field(description="Column of the event time.")
     entities: dict[Name, str] = Field(
@@ -361,7 +381,7 @@ class Project(_Section):
                 raise ValueError(f"entity {window.entity!r} is not in data.entities")
         if not self.feature_spec().names:
             raise ValueError("features declares no input for the model")
-        if self.data.labels is None and self.target.column not in self.data.columns:
+        if not self.data.labels and self.target.column not in self.data.columns:
             raise ValueError(
                 f"target.column {self.target.column!r} is neither in data.columns nor is "
                 "data.labels given"
@@ -394,8 +414,9 @@ class Project(_Section):
 
     def events_spec(self) -> TableSpec:
         """Columns of a batch of events, the label among them if it comes along."""
-        label = self.target.column if self.data.labels is None else ""
-        return self._table(tuple(self.data.columns), label)
+        label = "" if self.data.labels else self.target.column
+        names = tuple(c for c in self.data.columns if label or c != self.target.column)
+        return self._table(names, label)
 
     def request_spec(self) -> TableSpec:
         """Columns of a request: those of an event without the label."""
@@ -416,6 +437,10 @@ class Project(_Section):
             for name, c in ((n, self.data.columns[n]) for n in names)
         )
         return TableSpec(columns, self.data.event_id, self.data.event_time, label)
+
+    def sources(self) -> dict[str, str]:
+        """Columns that have another name in the files, with that name."""
+        return {n: c.source for n, c in self.data.columns.items() if c.source is not None}
 
     @property
     def sticky_column(self) -> str:
@@ -536,6 +561,8 @@ class Environment(_Section):
         project_file: The project file (``SETPOINT_PROJECT``).
         s3_endpoint, s3_region, s3_access_key, s3_secret_key: For ``s3://`` addresses, from the
             variables every S3 client reads (``AWS_*``).
+        data_root: Folder in which relative data addresses start, if not the project file's
+            (``SETPOINT_DATA``).
         tracking_uri: MLflow; empty for the embedded SQLite (``MLFLOW_TRACKING_URI``).
     """
 
@@ -546,6 +573,7 @@ class Environment(_Section):
     s3_access_key: str = ""
     s3_secret_key: str = Field("", repr=False)
     tracking_uri: str = ""
+    data_root: Path | None = None
 
 
 def read_environment() -> Environment:
@@ -559,4 +587,5 @@ def read_environment() -> Environment:
         s3_access_key=env.get("AWS_ACCESS_KEY_ID", ""),
         s3_secret_key=env.get("AWS_SECRET_ACCESS_KEY", ""),
         tracking_uri=env.get("MLFLOW_TRACKING_URI", ""),
+        data_root=Path(env["SETPOINT_DATA"]) if env.get("SETPOINT_DATA") else None,
     )

@@ -136,7 +136,9 @@ class Player:
         return self.played
 
     async def _play(self) -> None:
-        client = GatewayClient(f"http://127.0.0.1:{self.workspace.ports.gateway}", concurrency=16)
+        client = GatewayClient(
+            f"http://127.0.0.1:{self.workspace.ports.gateway}", concurrency=16, id_column="tx_id"
+        )
         clock = StreamClock(self.workspace.state)
         async with client:
             for day, rows in self._ticks():

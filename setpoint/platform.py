@@ -21,7 +21,7 @@ from setpoint.adapters.services import (
     supervisor_pid,
     wait_ready,
 )
-from setpoint.adapters.supervisor import free_port
+from setpoint.adapters.processes import free_port
 from setpoint.errors import PlatformError
 from setpoint.workspace import Ports, Workspace
 
@@ -56,12 +56,12 @@ def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Por
         _start_supervisor(root)
     env = environment(workspace, ports)
     declare(root, _prefect_server(ports, env))
+    declare(root, _warm_engine(root, env))
     declare(root, EnvoyRouter(root, ports.gateway, ports.admin).service_spec())
     if mlflow:
         declare(root, _mlflow(workspace, ports, env))
     wait_ready(root, PREFECT, START_SECONDS)
     _apply_deployments(root, env)
-    declare(root, _warm_engine(root, env))
     declare(root, _worker(env))
     wait_ready(root, GATEWAY, START_SECONDS)
     wait_ready(root, WORKER, START_SECONDS)
@@ -198,8 +198,7 @@ def _prefect_server(ports: Ports, env: dict[str, str]) -> ServiceSpec:
         PREFECT,
         (sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
          "--port", str(ports.prefect)),
-        env={k: v for k, v in env.items() if k != "PREFECT_API_URL"}
-        | {"PREFECT_API_URL": env["PREFECT_API_URL"]},
+        env=env,
         ready_url=f"http://127.0.0.1:{ports.prefect}/api/health",
         order=10,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from setpoint.ports import Clock, ModelRuntime, TrafficRouter
 
 if TYPE_CHECKING:
     from setpoint.adapters.delta import DeltaSnapshots
+    from setpoint.adapters.sources import S3Options
     from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
 
 
@@ -110,8 +111,17 @@ class Workspace:
         """Snapshots of ``events`` or ``labels``."""
         from setpoint.adapters.delta import DeltaSnapshots
 
-        folder = self.root / "snapshots" / table
-        return DeltaSnapshots(str(folder.absolute()))
+        home = self.project.data.snapshots or str((self.root / "snapshots").absolute())
+        uri = f"{self.address(home).rstrip('/')}/{table}"
+        return DeltaSnapshots(uri, self.s3.delta_options() if uri.startswith("s3://") else None)
+
+    @property
+    def s3(self) -> S3Options:
+        """How S3 is reached."""
+        from setpoint.adapters.sources import S3Options
+
+        env = self.environment
+        return S3Options(env.s3_endpoint, env.s3_region, env.s3_access_key, env.s3_secret_key)
 
     @property
     def quarantine(self) -> Path:
@@ -126,7 +136,8 @@ class Workspace:
         """A data address; a relative one starts in the project file's folder."""
         if "://" in uri or Path(uri).is_absolute():
             return uri
-        return str(self.project_file.absolute().parent / uri)
+        home = self.environment.data_root or self.project_file.parent
+        return str(home.absolute() / uri)
 
     # the running platform
 

@@ -60,7 +60,7 @@ def private_engine() -> Iterator[str]:
     finally:
         daemon.terminate()
         try:
-            daemon.wait(timeout=30)
+            daemon.wait(timeout=60)
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()

@@ -7,30 +7,26 @@ the old version or the new one; files without a commit are never read.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from setpoint.adapters.delta_state import EMPTY, State
 from setpoint.adapters.quarantine import quarantine
-from setpoint.domain.table_digest import RollingDigest, advance, plain_table, start, table_digest
+from setpoint.domain.table_digest import plain_table, table_digest
 from setpoint.domain.validation import bounded
 from setpoint.errors import DataError, StateError
 
 __all__ = ["ARRIVAL", "DeltaSnapshots", "Snapshot", "quarantine"]
 
-T = TypeVar("T")
-
 ARRIVAL = "_arrival"
-_STATE_KEY = "setpoint"
-_WRITER = "setpoint-append"
 _ATTEMPTS = 50
 _KEEP = "interval 36500 days"
 _TABLE_CONFIG = {
@@ -58,17 +54,6 @@ class Snapshot:
     rows: int
     uri: str
     batches: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _State:
-    """What a commit's metadata says of its snapshot; batches are name, digest and rows."""
-
-    digest: str
-    rows: int
-    chain: str
-    chain_rows: int
-    batches: tuple[tuple[str, str, int], ...]
 
 
 class DeltaSnapshots:
@@ -106,7 +91,7 @@ class DeltaSnapshots:
         batch_digest = self._check_batch(table, batch_name)
         for _ in range(_ATTEMPTS):
             # A conflict means that another writer got through: look again, there is progress.
-            newest = self._settled(self._state)
+            newest = self._newest()
             if newest is None:
                 done = self._create(table, batch_name, batch_digest)
             else:
@@ -121,7 +106,7 @@ class DeltaSnapshots:
         Raises:
             StateError: The table is damaged or was written by another program.
         """
-        newest = self._settled(self._state)
+        newest = self._newest()
         return None if newest is None else self._snapshot(newest[0].version(), newest[1])
 
     def get(self, version: int) -> Snapshot:
@@ -137,11 +122,11 @@ class DeltaSnapshots:
 
     def history(self) -> list[Snapshot]:
         """All snapshots, oldest first. Versions that changed no data carry the digest on."""
-        settled = self._settled(lambda delta: delta.history())
+        settled = self._settled(None)
         found: list[Snapshot] = []
-        state: _State | None = None
+        state: State | None = None
         for entry in sorted(settled[1] if settled else [], key=lambda e: int(e["version"])):
-            state = self._parse(entry) or state
+            state = State.of_commit(entry) or state
             if state is not None:
                 found.append(self._snapshot(int(entry["version"]), state))
         return found
@@ -200,7 +185,7 @@ class DeltaSnapshots:
 
     def _create(self, table: pa.Table, name: str, digest: str) -> Snapshot | None:
         rows = _with_arrival(table, 0)
-        state = _next_state(_State("", 0, "", 0, ()), rows, rows, (name, digest))
+        state = EMPTY.extended(rows, rows, (name, digest))
         try:
             write_deltalake(
                 self.uri,
@@ -208,7 +193,7 @@ class DeltaSnapshots:
                 mode="error",
                 configuration=_TABLE_CONFIG,
                 storage_options=self._options or None,
-                commit_properties=_commit(state),
+                commit_properties=state.commit(),
             )
         except DeltaError as error:
             if self._open() is None:
@@ -217,7 +202,7 @@ class DeltaSnapshots:
         return self._snapshot(0, state)
 
     def _extend(
-        self, delta: DeltaTable, old: _State, table: pa.Table, batch: tuple[str, str]
+        self, delta: DeltaTable, old: State, table: pa.Table, batch: tuple[str, str]
     ) -> Snapshot | None:
         name, digest = batch
         version = delta.version()
@@ -226,11 +211,11 @@ class DeltaSnapshots:
             _same_content(name, known[name], digest)
             return self._snapshot(version, old)
         rows = _with_arrival(table, old.rows)
-        tail = self._rows(delta, None, pads.field(ARRIVAL) >= old.chain_rows)
+        tail = self._rows(delta, None, pads.field(ARRIVAL) >= old.chain_rows, old.chain_rows)
         _same_columns(tail.schema, rows.schema, name)
-        state = _next_state(old, pa.concat_tables([tail, rows]), rows, batch)
+        state = old.extended(pa.concat_tables([tail, rows]), rows, batch)
         try:
-            write_deltalake(delta, rows, mode="append", commit_properties=_commit(state))
+            write_deltalake(delta, rows, mode="append", commit_properties=state.commit())
         except CommitFailedError as error:
             now = self._open()
             if now is None or now.version() == version:  # nobody was faster: it is no race
@@ -262,6 +247,7 @@ class DeltaSnapshots:
         delta: DeltaTable,
         columns: Sequence[str] | None,
         condition: pads.Expression | None,
+        first: int = 0,
     ) -> pa.Table:
         names = [field.name for field in delta.schema().fields]
         wanted = list(columns) if columns is not None else names
@@ -273,7 +259,9 @@ class DeltaSnapshots:
                 fix="ask for columns that the snapshot has",
             )
         try:
-            dataset = delta.to_pyarrow_dataset()
+            # Each file costs milliseconds to prepare, so old ones are left out beforehand.
+            prune = f"{ARRIVAL} >= {first}" if first else None
+            dataset = delta.to_pyarrow_dataset(file_pruning_predicate=prune)
             rows = dataset.to_table(columns=[*dict.fromkeys([*wanted, ARRIVAL])], filter=condition)
         except (DeltaError, pa.ArrowException, OSError) as error:
             raise self._damaged(error) from error
@@ -296,32 +284,35 @@ class DeltaSnapshots:
             parts.append(pads.field(column) < pa.scalar(end, pa.timestamp("us", tz="UTC")))
         return parts[0] & parts[1] if len(parts) == 2 else next(iter(parts), None)
 
-    def _settled(self, look: Callable[[DeltaTable], T]) -> tuple[DeltaTable, T] | None:
-        """The newest version and what ``look`` sees of it, ``None`` without a table.
+    def _settled(self, limit: int | None) -> tuple[DeltaTable, list[dict[str, Any]]] | None:
+        """The newest version and its history, newest first; ``None`` without a table.
 
         ``DeltaTable.history`` reads the log as it is now and numbers its entries back from the
         version that was opened, so it tells the truth only while nobody commits in between.
         """
         delta = self._open()
-        for _ in range(_ATTEMPTS if delta is not None else 0):
-            assert delta is not None
+        if delta is None:
+            return None
+        for _ in range(_ATTEMPTS):
             try:
-                version, seen = delta.version(), look(delta)
+                version, entries = delta.version(), delta.history(limit)
                 delta.update_incremental()
             except (DeltaError, OSError) as error:
                 raise self._damaged(error) from error
             if delta.version() == version:
-                return delta, seen
-        if delta is None:
-            return None
+                return delta, entries
         raise self._too_busy("reading")
 
-    def _state(self, delta: DeltaTable) -> _State:
-        entries = delta.history(1)
-        state = self._parse(entries[0]) if entries else None
-        if state is None:
-            states = [self._parse(entry) for entry in delta.history()]
+    def _newest(self) -> tuple[DeltaTable, State] | None:
+        for limit in (1, None):
+            settled = self._settled(limit)
+            if settled is None:
+                return None
+            delta, entries = settled
+            states = (State.of_commit(entry) for entry in entries)
             state = next((s for s in states if s is not None), None)
+            if state is not None:
+                break  # else others committed last, e.g. a compaction: look further back
         rows = delta.count()
         if state is None or rows != state.rows:
             raise StateError(
@@ -330,19 +321,9 @@ class DeltaSnapshots:
                 fix="another program wrote to it: restore the last version that Setpoint wrote, or "
                 "give Setpoint a folder of its own",
             )
-        return state
+        return delta, state
 
-    def _parse(self, entry: Mapping[str, Any]) -> _State | None:
-        if _STATE_KEY not in entry:
-            return None
-        try:
-            plain = json.loads(entry[_STATE_KEY])
-            state = _State(**plain)
-            return replace(state, batches=tuple((n, d, int(r)) for n, d, r in state.batches))
-        except (TypeError, ValueError) as error:
-            raise self._damaged(error) from error
-
-    def _snapshot(self, version: int, state: _State) -> Snapshot:
+    def _snapshot(self, version: int, state: State) -> Snapshot:
         names = tuple(name for name, _, _ in state.batches)
         return Snapshot(version, state.digest, state.rows, self.uri, names)
 
@@ -372,22 +353,6 @@ class DeltaSnapshots:
 def _with_arrival(table: pa.Table, first: int) -> pa.Table:
     numbers = pa.array(range(first, first + table.num_rows), pa.int64())
     return table.replace_schema_metadata(None).append_column(ARRIVAL, numbers)
-
-
-def _next_state(old: _State, tail: pa.Table, rows: pa.Table, batch: tuple[str, str]) -> _State:
-    rolling = RollingDigest(old.chain, old.chain_rows) if old.chain else start(rows.schema)
-    rolling, digest = advance(rolling, tail)
-    batches = (*old.batches, (*batch, rows.num_rows))
-    return _State(digest, old.rows + rows.num_rows, rolling.chain, rolling.rows, batches)
-
-
-def _commit(state: _State) -> CommitProperties:
-    # Delta lets two plain appends pass beside each other; one transaction id makes them collide.
-    return CommitProperties(
-        custom_metadata={_STATE_KEY: json.dumps(asdict(state), separators=(",", ":"))},
-        app_transactions=[Transaction(_WRITER, len(state.batches))],
-        max_commit_retries=0,
-    )
 
 
 def _same_content(name: str, known: str, found: str) -> None:

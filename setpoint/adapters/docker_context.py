@@ -7,6 +7,7 @@ and no secret of the source tree can get into an image, and a change elsewhere l
 from __future__ import annotations
 
 import ast
+import hashlib
 import shutil
 from datetime import UTC
 from pathlib import Path
@@ -23,11 +24,17 @@ def default_recipes() -> Path:
     return Path(setpoint.__file__).resolve().parent.parent / "infra"
 
 
-def image_labels(manifest: Manifest, version: str) -> dict[str, str]:
-    """The labels that say what is inside an image, from the manifest of its bundle.
+def image_labels(manifest: Manifest, version: str, context: Path) -> dict[str, str]:
+    """The labels that say what is inside an image.
 
     The time is the bundle's, not the build's: the same bundle gives the same labels.
+
+    Args:
+        manifest: The bundle's manifest.
+        version: Model version.
+        context: The assembled context, for the digest of its requirements.
     """
+    lock = hashlib.sha256((context / "requirements.txt").read_bytes()).hexdigest()
     return {
         "org.opencontainers.image.title": f"{manifest.project} scoring service",
         "org.opencontainers.image.version": version,
@@ -38,6 +45,7 @@ def image_labels(manifest: Manifest, version: str) -> dict[str, str]:
         f"{LABELS}.snapshot.version": manifest.snapshot.version,
         f"{LABELS}.snapshot.digest": manifest.snapshot.digest,
         f"{LABELS}.environment.digest": manifest.environment_digest,
+        f"{LABELS}.lock.digest": f"sha256:{lock}",
     }
 
 

@@ -6,7 +6,6 @@ else: the locked requirements, the serving part of this package, the verified bu
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 import time
@@ -167,22 +166,11 @@ class DockerImages:
         with self._client() as client, tempfile.TemporaryDirectory() as folder:
             context = Path(folder)
             manifest = assemble_context(context, bundle, self._recipes, wheelhouse)
-            lock = hashlib.sha256((context / "requirements.txt").read_bytes()).hexdigest()
-            base = _base(client, base_image)
-            labels = image_labels(manifest, version) | {
-                f"{LABELS}.lock.digest": f"sha256:{lock}",
-                "org.opencontainers.image.base.name": base_image,
-                "org.opencontainers.image.base.digest": base,
-            }
-            arguments = {
-                "BASE_IMAGE": base_image,
-                "MODEL_VERSION": version,
-                "BUNDLE_DIGEST": manifest.digest,
-                **(pip or {}),
-            }
+            labels = image_labels(manifest, version, context) | _base_labels(client, base_image)
+            arguments = {"BASE_IMAGE": base_image, "MODEL_VERSION": version}
+            arguments |= {"BUNDLE_DIGEST": manifest.digest, **(pip or {})}
             image = self._build(client, context, tag, labels, arguments)
-            size = int(image.attrs["Size"])
-            return BuiltImage(image.id, tag, size, dict(image.labels))
+            return BuiltImage(image.id, tag, int(image.attrs["Size"]), dict(image.labels))
 
     def _build(
         self,
@@ -315,8 +303,8 @@ def build_lines(log: Iterable[Mapping[str, Any]]) -> list[str]:
     return [line for line in lines if line.strip() and not line.lstrip().startswith(NOTES)]
 
 
-def _base(client: Any, name: str) -> str:
-    """Digest of the base image, which is pulled if the engine lacks it."""
+def _base_labels(client: Any, name: str) -> dict[str, str]:
+    """Name and digest of the base image, which is pulled if the engine lacks it."""
     try:
         try:
             image = client.images.get(name)
@@ -331,4 +319,7 @@ def _base(client: Any, name: str) -> str:
         ) from err
     # An image that came from no registry has no digest there; its id names its content as well.
     digests = image.attrs.get("RepoDigests") or [f"@{image.id}"]
-    return str(digests[0]).rpartition("@")[2]
+    return {
+        "org.opencontainers.image.base.name": name,
+        "org.opencontainers.image.base.digest": str(digests[0]).rpartition("@")[2],
+    }

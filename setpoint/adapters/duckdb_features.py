@@ -110,7 +110,6 @@ def _histories(
 def _rows(given: _Input, entity: pa.ChunkedArray, micros: Ints) -> pa.Table:
     """The table that the query of one entity reads."""
     changes = given.changes
-    positive = np.bincount(changes.row, changes.change, minlength=len(micros))
     settled = np.full(len(micros), _NEVER)
     np.maximum.at(settled, changes.row, changes.seen_from)
     columns = {
@@ -118,7 +117,6 @@ def _rows(given: _Input, entity: pa.ChunkedArray, micros: Ints) -> pa.Table:
         "e": entity,
         "t": pa.array(micros),
         "a": pa.array(given.arrival),
-        "positive": pa.array(positive.astype(np.int64)),
         "settled": pa.array(settled),
     }
     for i, values in enumerate(given.values.values()):
@@ -146,10 +144,9 @@ def _query(names: list[str], windows: list[WindowFeature], risks: list[DelayedRi
         if w.compute != "count":
             sql = f"{_SQL[w.compute]}(v{names.index(w.column)})"
             aggregates.append(f"{sql} OVER ({_frame(w.over_seconds, 0)}) AS w{i}")
-    for i, r in enumerate(risks):
-        frame = _frame(r.delay_seconds + r.over_seconds, r.delay_seconds)
-        aggregates.append(f"sum(positive) OVER ({frame}) AS r{i}")
-        aggregates.append(f"max(settled) OVER ({frame}) AS settled{i}")
+    if risks:
+        frame = _frame(longest, min(r.delay_seconds for r in risks))
+        aggregates.append(f"max(settled) OVER ({frame}) AS settled")
     return (
         f"WITH placed AS (SELECT *, {', '.join(bounds)},"
         " row_number() OVER (PARTITION BY e ORDER BY t, a) AS p FROM all_rows WHERE e IS NOT NULL)"
@@ -165,7 +162,14 @@ def _frame(oldest: int, newest: int) -> str:
 
 
 class _Frames:
-    """Answer of the query, sorted by entity and time, and where each event's windows lie in it."""
+    """Answer of the query, sorted by entity and time, and where each event's windows lie in it.
+
+    Attributes:
+        row: Input row of each position.
+        late: Positions whose windows hold events that arrived after them.
+        early: Positions whose risk windows hold labels that were not known yet.
+        changes: Label changes by position.
+    """
 
     def __init__(self, table: pa.Table, given: _Input) -> None:
         self.table = table
@@ -174,6 +178,21 @@ class _Frames:
         self.place = integers(table["p"])
         self.start = np.arange(len(self.row)) - (self.place - 1)
         self.late = np.flatnonzero(integers(table["newest"]) > self.arrival)
+        self.early = np.zeros(0, dtype=np.int64)
+        self.changes = given.changes
+        if "settled" in table.column_names:
+            settled = integers(table["settled"].fill_null(_NEVER))
+            self.early = np.flatnonzero(settled > self.arrival)
+            self.changes = self._placed(given.changes, len(given.arrival))
+
+    def _placed(self, changes: _LabelChanges, rows: int) -> _LabelChanges:
+        """The changes by position instead of row, sorted; those of null entities are left out."""
+        position = np.full(rows, -1)
+        position[self.row] = np.arange(len(self.row))
+        place = position[changes.row]
+        order = np.argsort(place, kind="stable")
+        order = order[place[order] >= 0]
+        return _LabelChanges(place[order], changes.seen_from[order], changes.change[order])
 
     def between(self, oldest: int, newest: int) -> tuple[Ints, Ints]:
         """First position, and last plus one, of the rows of ``_frame`` for every event."""
@@ -197,8 +216,8 @@ def _entity(
         # What stays for a null entity: the event alone.
         found[w.name] = np.nan_to_num(values) if w.compute == "sum" else values.copy()
         found[w.name][frames.row] = _window(frames, i, w, values)
-    for i, r in enumerate(risks):
-        count, positives = _risk(frames, given, i, r)
+    for r in risks:
+        count, positives = _risk(frames, r)
         share = np.divide(positives, count, out=np.zeros(len(count)), where=count > 0)
         for name, numbers in zip(r.names, (count, share), strict=True):
             found[name] = np.zeros(len(given.arrival))
@@ -223,7 +242,7 @@ def _window(frames: _Frames, i: int, feature: WindowFeature, values: Floats) -> 
     return result
 
 
-def _risk(frames: _Frames, given: _Input, i: int, risk: DelayedRisk) -> tuple[Floats, Floats]:
+def _risk(frames: _Frames, risk: DelayedRisk) -> tuple[Floats, Floats]:
     """Events and known positives in the delayed window, in the order of ``frames``."""
     lo, hi = frames.between(risk.delay_seconds + risk.over_seconds, risk.delay_seconds)
     count = (hi - lo).astype(np.float64)
@@ -231,23 +250,16 @@ def _risk(frames: _Frames, given: _Input, i: int, risk: DelayedRisk) -> tuple[Fl
         late, places = frames.late, frames.histories_of_late()
         seen = Seen(places, frames.arrival[places], lo[late], hi[late], frames.arrival[late])
         count[late] = seen.aggregate("sum", np.ones(len(places)))
-    positives = np.nan_to_num(floats(frames.table[f"r{i}"]))
-    newest = frames.table[f"settled{i}"].fill_null(_NEVER)
-    early = np.flatnonzero(integers(newest) > frames.arrival)
+    changes = frames.changes
+    # Whole numbers, so that the difference of running totals is exact.
+    totals = np.append(0.0, np.cumsum(changes.change))
+    first, last = (np.searchsorted(changes.row, bound) for bound in (lo, hi))
+    positives = totals[last] - totals[first]
+    early = frames.early
     if len(early):
-        changes = given.changes
-        place = np.full(len(given.arrival), -1)
-        place[frames.row] = np.arange(len(frames.row))
-        order = np.argsort(place[changes.row], kind="stable")
-        order = order[place[changes.row][order] >= 0]
-        seen = Seen(
-            place[changes.row][order],
-            changes.seen_from[order],
-            lo[early],
-            hi[early],
-            frames.arrival[early],
-        )
-        positives[early] = seen.aggregate("sum", changes.change[order])
+        at = frames.arrival[early]
+        seen = Seen(changes.row, changes.seen_from, lo[early], hi[early], at)
+        positives[early] = seen.aggregate("sum", changes.change)
     return count, positives
 
 
@@ -256,7 +268,7 @@ class _LabelChanges:
     """Moments at which the number of known positives changes, one entry each.
 
     Attributes:
-        row: Row of the event in the input.
+        row: Row of the event in the input, or its position.
         seen_from: Smallest arrival number that sees the change.
         change: 1 where the label became positive, -1 where it ceased to be.
     """

@@ -111,9 +111,10 @@ class EnvoyRouter:
                 answer, or no answer carried the plan's id in time; the old plan is in force.
             StateError: The files do not say which plan is in force.
         """
-        _check(plan, endpoints)
+        check_plan(plan, endpoints)
         with self._locked():
             before = self._applied()
+            check_new(plan, before.plan if before is not None else None)
             _check_gains(plan, endpoints, before.plan if before is not None else None)
             wanted = set(plan.weights) | ({plan.shadow} if plan.shadow is not None else set())
             after = _Applied(plan, {name: endpoints[name] for name in sorted(wanted)})
@@ -126,12 +127,19 @@ class EnvoyRouter:
 
     def _move(self, before: _Applied | None, after: _Applied) -> None:
         """Clusters first, then routes: the other order answers 503 in between."""
-        self._write("plan.json", {"plans": [_to_dict(one) for one in (after, before) if one]})
+        self._write(
+            "plan.json", {"plans": [_to_dict(one) for one in (after, before) if one is not None]}
+        )
+        known = [one for one in (before, after) if one is not None]
+        kept = {f"eds-{version}.json" for one in known for version in one.endpoints}
+        for file in self._watched.glob("eds-*.json"):
+            if file.name not in kept:  # not sooner, as Envoy let go of its cluster by and by
+                file.unlink()
         for version, endpoint in after.endpoints.items():
             self._write(f"watched/eds-{version}.json", assignment(version, endpoint))
-        plans = [one.plan for one in (before, after) if one is not None]
+        plans = [one.plan for one in known]
         self._write("watched/cds.json", clusters(plans, self._watched, f"to {after.plan.id}"))
-        wanted = cluster_names(after.plan)
+        wanted = cluster_names(after.plan, self._watched)
         self._wait(lambda: wanted <= self._known_clusters(), "Envoy does not take up its clusters")
         self._write("watched/rds.json", routes(after.plan, self._options))
         self._wait(lambda: self._answers_with(after.plan.id), "no answer carries its id")
@@ -148,14 +156,10 @@ class EnvoyRouter:
         self._tidy(before)
 
     def _tidy(self, applied: _Applied | None) -> None:
-        """Leave out what only the other plan needed."""
+        """Leave out the clusters that only the other plan needed."""
         plans = [applied.plan] if applied is not None else []
         label = applied.plan.id if applied is not None else NO_PLAN
         self._write("watched/cds.json", clusters(plans, self._watched, label))
-        kept = {f"eds-{version}.json" for version in (applied.endpoints if applied else ())}
-        for file in self._watched.glob("eds-*.json"):
-            if file.name not in kept:
-                file.unlink()
 
     def _applied(self) -> _Applied | None:
         try:
@@ -196,7 +200,8 @@ class EnvoyRouter:
 
     def _plan_in_answer(self) -> tuple[str, int]:
         """Plan id and status of an answer of the gateway; ``("", 0)`` if there is none."""
-        status, headers, _ = _get(self._options.host, self._options.port, READY_PATH)
+        host = "127.0.0.1" if self._options.host == "0.0.0.0" else self._options.host
+        status, headers, _ = _get(host, self._options.port, READY_PATH)
         return headers.get(PLAN_HEADER, ""), status
 
     def _known_clusters(self) -> set[str]:
@@ -216,8 +221,12 @@ class EnvoyRouter:
             yield
 
 
-def _check(plan: TrafficPlan, endpoints: Mapping[str, Endpoint]) -> None:
-    """Refuse a contradictory plan: Envoy would take it and answer 404 or 503."""
+def check_plan(plan: TrafficPlan, endpoints: Mapping[str, Endpoint]) -> None:
+    """Refuse a contradictory plan: Envoy would take it and answer 404 or 503.
+
+    Raises:
+        ReleaseError: Names what contradicts what.
+    """
     weights = plan.weights
     total = sum(weights.values())
     missing = sorted({*weights, *([plan.shadow] if plan.shadow else [])} - set(endpoints))
@@ -239,6 +248,20 @@ def _check(plan: TrafficPlan, endpoints: Mapping[str, Endpoint]) -> None:
     raise ReleaseError(
         problem, where=f"traffic plan {plan.id}", fix="correct the plan; the old one stays"
     )
+
+
+def check_new(plan: TrafficPlan, before: TrafficPlan | None) -> None:
+    """Refuse an id in use: no answer could then tell which plan is in force.
+
+    Raises:
+        ReleaseError: Another plan with this id is in force.
+    """
+    if before is not None and before.id == plan.id and before != plan:
+        raise ReleaseError(
+            f"the plan in force has the same id and weights {dict(before.weights)}",
+            where=f"traffic plan {plan.id}",
+            fix="give every plan an id of its own",
+        )
 
 
 def _check_addresses(plan: TrafficPlan, endpoints: Mapping[str, Endpoint]) -> None:

@@ -19,11 +19,15 @@ READY_PATH = "/health/ready"
 NO_PLAN = "none"
 
 _TYPES = "type.googleapis.com/envoy"
-_RETRY_ON = "connect-failure,refused-stream,reset,reset-before-request,5xx"
-_RETRIES = 3
-# The default budget of 3 concurrent retries loses requests when a version fails.
-_CIRCUIT = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
-_MAX_RETRIES = 256
+_CIRCUIT = {
+    "max_connections": 4096,
+    "max_pending_requests": 4096,
+    "max_requests": 4096,
+    # The default budget of 3 concurrent retries loses requests when a version fails.
+    "max_retries": 1024,
+}
+_BROKEN = "connect-failure,refused-stream,reset,reset-before-request"
+_CONNECTIONS = 4096
 _SHADOW_REQUESTS = 64
 
 Json = dict[str, Any]
@@ -37,7 +41,7 @@ class GatewayOptions:
         host: Address to listen on.
         port: Port for clients.
         admin_port: Port of Envoy's own pages, loopback only.
-        try_seconds: How long one try may take before the next, at most 3 more.
+        try_seconds: How long one try may take before another version is asked, if there is one.
         request_seconds: How long a request may take in all.
     """
 
@@ -60,6 +64,18 @@ def bootstrap(options: GatewayOptions, folder: Path) -> Json:
         "admin": {"address": _address("127.0.0.1", options.admin_port)},
         "dynamic_resources": {"cds_config": _source(folder, "cds.json")},
         "static_resources": {"listeners": [_listener(options, folder)]},
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": _typed(
+                        "extensions.resource_monitors.downstream_connections.v3"
+                        ".DownstreamConnectionsConfig",
+                        {"max_active_downstream_connections": _CONNECTIONS},
+                    ),
+                }
+            ]
+        },
     }
 
 
@@ -71,33 +87,24 @@ def clusters(plans: list[TrafficPlan], folder: Path, version: str) -> Json:
         folder: Watched folder, absolute.
         version: Any text that names this state.
     """
-    found: dict[str, Json] = {}
-    for plan in plans:
-        for name in plan.weights:
-            found[f"v-{name}"] = _version_cluster(name, folder)
-            chain = fallbacks(plan, name)
-            found[_aggregate_name(chain)] = _aggregate(chain)
-        if plan.shadow is not None:
-            found[f"shadow-{plan.shadow}"] = _shadow_cluster(plan.shadow, folder)
+    found = {one["name"]: one for plan in plans for one in _plan_clusters(plan, folder)}
     return _response(version, list(found.values()), "config.cluster.v3.Cluster")
 
 
-def cluster_names(plan: TrafficPlan) -> set[str]:
-    """Names of the clusters that ``plan`` sends to."""
-    names = {f"v-{name}" for name in plan.weights}
-    names |= {_aggregate_name(fallbacks(plan, name)) for name in plan.weights}
-    return names | ({f"shadow-{plan.shadow}"} if plan.shadow is not None else set())
+def cluster_names(plan: TrafficPlan, folder: Path) -> set[str]:
+    """Names of the clusters that ``plan`` needs."""
+    return {one["name"] for one in _plan_clusters(plan, folder)}
 
 
-def fallbacks(plan: TrafficPlan, version: str) -> tuple[str, ...]:
-    """Who answers for ``version``, first itself.
+def answering(plan: TrafficPlan) -> dict[str, tuple[str, ...]]:
+    """For each version with a share of the traffic who answers for it, first itself.
 
     A failing version is replaced by the stable one, a failing stable one by the others that the
     plan trusts with traffic.
     """
-    if version != plan.stable:
-        return (version, plan.stable)
-    return (version, *(v for v, weight in plan.weights.items() if v != version and weight > 0))
+    trusted = [version for version, weight in plan.weights.items() if weight > 0]
+    others = tuple(version for version in trusted if version != plan.stable)
+    return {v: (v, *others) if v == plan.stable else (v, plan.stable) for v in trusted}
 
 
 def routes(plan: TrafficPlan | None, options: GatewayOptions) -> Json:
@@ -143,35 +150,62 @@ def _route(plan: TrafficPlan | None, options: GatewayOptions) -> Json:
                 {"header": {"key": "content-type", "value": "application/json"}}
             ],
         }
+    chains = answering(plan)
+    alone = all(len(chain) == 1 for chain in chains.values())
     weighted = [
-        {"name": _aggregate_name(fallbacks(plan, version)), "weight": weight}
-        for version, weight in plan.weights.items()
+        {"name": _route_target(chain), "weight": plan.weights[version]}
+        for version, chain in chains.items()
     ]
     action: Json = {
         # In the plan's order: with another order all entities would change sides.
         "weighted_clusters": {"clusters": weighted, "use_hash_policy": True},
         "hash_policy": [{"header": {"header_name": ENTITY_HEADER}}],
         "timeout": f"{options.request_seconds:g}s",
-        "retry_policy": _retry_policy(options),
+        "retry_policy": _ask_again() if alone else _ask_another(options),
     }
     if plan.shadow is not None:
         action["request_mirror_policies"] = [{"cluster": f"shadow-{plan.shadow}"}]
     return {"match": {"prefix": "/"}, "route": action}
 
 
-def _retry_policy(options: GatewayOptions) -> Json:
+def _ask_another(options: GatewayOptions) -> Json:
+    """Several versions run: one that fails or hangs is replaced at once."""
     name = "envoy.retry_priorities.previous_priorities"
     kind = "extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
     return {
-        "retry_on": _RETRY_ON,
-        "num_retries": _RETRIES,
+        "retry_on": f"{_BROKEN},5xx",
+        "num_retries": 5,
         "per_try_timeout": f"{options.try_seconds:g}s",
         "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
         "retry_priority": {"name": name, "typed_config": _typed(kind, {"update_frequency": 1})},
     }
 
 
-def _version_cluster(version: str, folder: Path) -> Json:
+def _ask_again() -> Json:
+    """One version runs: wait while it restarts; its own 503 goes to the client at once."""
+    return {
+        "retry_on": _BROKEN,
+        "num_retries": 30,
+        "retry_back_off": {"base_interval": "0.05s", "max_interval": "0.5s"},
+    }
+
+
+def _plan_clusters(plan: TrafficPlan, folder: Path) -> list[Json]:
+    found = []
+    for version, chain in answering(plan).items():
+        if len(chain) > 1:
+            found += [_watched_cluster(one, folder) for one in chain]
+            found.append(_aggregate(chain, plan.stable))
+            found.append(_plain_cluster(plan.stable, folder))
+        else:
+            found.append(_plain_cluster(version, folder))
+    if plan.shadow is not None:
+        found.append(_shadow_cluster(plan.shadow, folder))
+    return found
+
+
+def _watched_cluster(version: str, folder: Path) -> Json:
+    """A version that others can stand in for: out of service as soon as it fails."""
     return {
         **_eds_cluster(f"v-{version}", version, folder),
         # Zero: when its only process fails, requests go on to the next of the aggregate.
@@ -181,7 +215,7 @@ def _version_cluster(version: str, folder: Path) -> Json:
                 "timeout": "2s",
                 "interval": "1s",
                 "no_traffic_interval": "1s",
-                # A stall on a busy machine must not take the last version out of service.
+                # A stall on a busy machine is no fault.
                 "unhealthy_threshold": 3,
                 "healthy_threshold": 1,
                 "http_health_check": {"path": READY_PATH},
@@ -194,12 +228,20 @@ def _version_cluster(version: str, folder: Path) -> Json:
             "split_external_local_origin_errors": True,
             "consecutive_local_origin_failure": 3,
             "max_ejection_percent": 100,
-            # Short: the last version may be out of service for no longer than its fault lasts.
+            # Short: out of service for little longer than its fault lasts.
             "interval": "1s",
             "base_ejection_time": "1s",
             "max_ejection_time": "5s",
         },
-        "circuit_breakers": {"thresholds": [{**_CIRCUIT, "max_retries": _MAX_RETRIES}]},
+        "circuit_breakers": {"thresholds": [_CIRCUIT]},
+    }
+
+
+def _plain_cluster(version: str, folder: Path) -> Json:
+    """A version that nobody stands in for: never out of service, whatever it does."""
+    return {
+        **_eds_cluster(_route_target((version,)), version, folder),
+        "circuit_breakers": {"thresholds": [_CIRCUIT]},
     }
 
 
@@ -225,29 +267,32 @@ def _eds_cluster(name: str, version: str, folder: Path) -> Json:
     }
 
 
-def _aggregate(chain: tuple[str, ...]) -> Json:
+def _aggregate(chain: tuple[str, ...], stable: str) -> Json:
+    """Asks one after the other; when all are out of service, the stable one all the same."""
     kind = "extensions.clusters.aggregate.v3.ClusterConfig"
-    members = {"clusters": [f"v-{version}" for version in chain]}
+    members = [*(f"v-{version}" for version in chain), _route_target((stable,))]
     return {
-        "name": _aggregate_name(chain),
+        "name": _route_target(chain),
         "connect_timeout": "0.5s",
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {
             "name": "envoy.clusters.aggregate",
-            "typed_config": _typed(kind, members),
+            "typed_config": _typed(kind, {"clusters": members}),
         },
         # Its own, as those of its members do not count for retries through it.
-        "circuit_breakers": {"thresholds": [{**_CIRCUIT, "max_retries": _MAX_RETRIES}]},
+        "circuit_breakers": {"thresholds": [_CIRCUIT]},
     }
 
 
-def _aggregate_name(chain: tuple[str, ...]) -> str:
-    return "_or_".join(chain) if len(chain) > 1 else f"{chain[0]}_only"
+def _route_target(chain: tuple[str, ...]) -> str:
+    return f"any-{'-or-'.join(chain)}" if len(chain) > 1 else f"only-{chain[0]}"
 
 
 def _listener(options: GatewayOptions, folder: Path) -> Json:
-    router = {"name": "envoy.filters.http.router"}
-    router |= {"typed_config": _typed("extensions.filters.http.router.v3.Router", {})}
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": _typed("extensions.filters.http.router.v3.Router", {}),
+    }
     manager = {
         "stat_prefix": "gateway",
         "rds": {"route_config_name": "gateway", "config_source": _source(folder, "rds.json")},

@@ -21,6 +21,10 @@ _POSITIVE = (
     "CASE WHEN label_from < ?3 THEN label = 1 ELSE (SELECT l.label = 1 FROM online_labels l"
     " WHERE l.id = e.id AND l.arrival < ?3 ORDER BY l.arrival DESC LIMIT 1) END"
 )
+_ENTITY_INDEXES = (
+    "SELECT name, sql FROM sqlite_master"
+    " WHERE type = 'index' AND tbl_name = 'online_events' AND sql IS NOT NULL"
+)
 _ATTACH_LABELS = """
 UPDATE online_events SET (label, label_from) = (
     SELECT l.label, l.arrival FROM online_labels l WHERE l.id = online_events.id
@@ -153,6 +157,10 @@ def load_history(
     columns += [events[name] for name in kept]
     names = ["arrival", "id", "t", *(quoted(name) for name in kept)]
     marks = ", ".join("?" * len(names))
+    # Building the indexes afterwards takes a third of the time of filling them row by row.
+    indexes = connection.execute(_ENTITY_INDEXES).fetchall()
+    for name, _ in indexes:
+        connection.execute(f"DROP INDEX {name}")
     connection.executemany(
         f"INSERT INTO online_events ({', '.join(names)}) VALUES ({marks})", _rows(columns)
     )
@@ -164,6 +172,8 @@ def load_history(
             "INSERT OR REPLACE INTO online_labels VALUES (?, ?, ?, NULL)", _rows(columns)
         )
     connection.execute(_ATTACH_LABELS)
+    for _, sql in indexes:
+        connection.execute(sql)
 
 
 def _rows(columns: Sequence[Any]) -> Iterator[tuple[Any, ...]]:

@@ -133,7 +133,10 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, setattr, self, "_stop", True)
         while not self._stop:
-            self._look()
+            try:
+                self._look()
+            except OSError as error:  # a full disk must not end all that runs
+                print(f"declarations not followed: {error}", file=sys.stderr, flush=True)
             await asyncio.sleep(self.interval)
         await self._stop_all()
 
@@ -265,10 +268,17 @@ class _Service:
         self._next_start = 0.0
 
     def _start(self, now: float) -> None:
-        log = _open_log(log_file(self.state, self.spec.name))
+        self._started, self._ready, self._probe, self._next_probe = now, False, None, 0.0
+        try:
+            with _open_log(log_file(self.state, self.spec.name)) as log:
+                self._spawn(log)
+        except (OSError, PlatformError) as error:
+            reason = error.what if isinstance(error, PlatformError) else str(error)
+            self._count_failure(now, f"could not start: {reason}")
+
+    def _spawn(self, log: IO[bytes]) -> None:
         # The environment is handed on, not read: the service's own settings are its business.
         environment = {**os.environ, **self.spec.env, _MARK: str(self.state)}
-        self._started, self._ready, self._probe, self._next_probe = now, False, None, 0.0
         try:
             self._check_port()
             self.process = subprocess.Popen(
@@ -283,12 +293,8 @@ class _Service:
             )
         except (OSError, PlatformError) as error:
             log.write(f"could not start {self.spec.argv[0]}: {error}\n".encode())
-            reason = error.what if isinstance(error, PlatformError) else str(error)
-            self._count_failure(now, f"could not start: {reason}")
-        else:
-            self._identity = process_identity(self.process.pid) or ""
-        finally:
-            log.close()
+            raise
+        self._identity = process_identity(self.process.pid) or ""
 
     def _check_port(self) -> None:
         """Otherwise the answers of whoever has the port would make the service look ready."""

@@ -151,7 +151,7 @@ def performance_gate(
 
 
 def champion_gate(
-    challenger: Judged, champion: Judged, *, error_rate: float, min_sample: int, seed: int
+    challenger: Judged, champion: Judged, *, error_rate: float, min_sample: int
 ) -> Finding:
     """Is the challenger cheaper than the champion, paired on the same rows?"""
     return check_mean_difference(
@@ -159,7 +159,6 @@ def champion_gate(
         champion.cost - challenger.cost,
         error_rate=error_rate,
         min_sample=min_sample,
-        seed=seed,
     )
 
 

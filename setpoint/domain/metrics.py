@@ -257,11 +257,10 @@ def best_threshold(score: AnyArray, label: AnyArray, costs: CostArrays) -> float
     # Sums in another order differ in the last bits; that must not decide between equal costs.
     slack = 1e-12 * float(np.abs(saved).max())
     k = int(np.argmax(totals <= totals.min() + slack))
-    upper, lower = edges[k], edges[k + 1]
+    middle = 0.5 * (edges[k] + edges[k + 1])
     if k == len(last):
         return 0.0
-    middle = 0.5 * (upper + lower)
-    return float(middle if middle > lower else upper)
+    return float(middle if middle > edges[k + 1] else edges[k])
 
 
 @dataclass(frozen=True)
@@ -354,8 +353,7 @@ def _codes(groups: AnyArray) -> tuple[list[str], NDArray[np.int64]]:
     seen: dict[Any, int] = {}
     codes = np.empty(len(values), dtype=np.int64)
     for i, value in enumerate(values.tolist()):
-        if value is None or value != value:
-            value = ""
+        value = "" if value is None or value != value else value
         code = seen.get(value)
         if code is None:
             # 1 and "1" are different keys and the same group.
@@ -368,12 +366,8 @@ def _by_score(label: AnyArray, score: AnyArray) -> tuple[Floats, Floats]:
     """Positives and rows at each distinct score, highest first."""
     label, score = _labels(label), np.asarray(score, dtype=np.float64)
     _same_length(len(label), score=score)
-    if np.isnan(score).any():
-        raise DataError(
-            f"{int(np.isnan(score).sum())} scores are NaN",
-            where="score",
-            fix="judge only rows that the model scored",
-        )
+    if nans := int(np.isnan(score).sum()):
+        raise DataError(f"{nans} scores are NaN", where="score", fix="judge only scored rows")
     values, codes = np.unique(-score, return_inverse=True)
     positives = np.bincount(codes, weights=label, minlength=len(values)).astype(np.float64)
     return positives, np.bincount(codes, minlength=len(values)).astype(np.float64)
@@ -396,11 +390,7 @@ def _labels(label: AnyArray) -> NDArray[np.int64]:
 def _same_length(n: int, **arrays: AnyArray) -> None:
     for name, values in arrays.items():
         if len(values) != n:
-            raise DataError(
-                f"{len(values)} values for {n} rows",
-                where=name,
-                fix="give one value a row",
-            )
+            raise DataError(f"{len(values)} values for {n} rows", where=name, fix="give one a row")
 
 
 def _ratio(part: int, whole: int) -> float:

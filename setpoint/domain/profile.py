@@ -17,20 +17,17 @@ Cells of a category: each value seen in training (the most frequent ``max_catego
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from setpoint.domain.columns import Column, as_numbers, is_text, tally
 from setpoint.errors import DataError
 
-Column: TypeAlias = "NDArray[Any] | Sequence[Any] | pa.Array | pa.ChunkedArray"
 Ints = NDArray[np.int64]
 
 FORMAT = 1
@@ -234,7 +231,7 @@ def build_profile(
             exist, or a number cannot be read as one.
     """
     if categories is None:
-        categories = [name for name, values in columns.items() if _is_text(values)]
+        categories = [name for name, values in columns.items() if is_text(values)]
     _check_frame(columns, categories, bins)
     built = []
     for name, values in columns.items():
@@ -245,16 +242,6 @@ def build_profile(
         counts = count_column(column, values)
         built.append(_with_counts(column, counts))
     return Profile(tuple(built))
-
-
-def _is_text(values: Column) -> bool:
-    if isinstance(values, pa.Array | pa.ChunkedArray):
-        kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-    if isinstance(values, np.ndarray) and values.dtype.kind != "O":
-        return values.dtype.kind in "US"
-    first = next((v for v in values if v is not None and v == v), None)
-    return isinstance(first, str)
 
 
 def _with_counts(column: ColumnProfile, counts: Ints) -> ColumnProfile:
@@ -283,7 +270,7 @@ def _check_frame(columns: Mapping[str, Column], categories: Collection[str], bin
 
 
 def _number_cells(name: str, values: Column, bins: int, float32: bool) -> ColumnProfile:
-    blocks = [part[~np.isnan(part)] for part in _numbers(name, values, float32)]
+    blocks = [part[~np.isnan(part)] for part in as_numbers(name, values, float32)]
     known = np.sort(np.concatenate(blocks))
     n = len(known)
     if n == 0:
@@ -305,7 +292,7 @@ def _number_cells(name: str, values: Column, bins: int, float32: bool) -> Column
 
 
 def _category_cells(name: str, values: Column, max_categories: int) -> ColumnProfile:
-    found = _tally(values)
+    found = tally(values)
     found.pop("", None)
     # By count, then by name: the same data give the same profile whatever their order.
     ordered = sorted(found, key=lambda c: (-found[c], c))
@@ -339,7 +326,7 @@ def count_column(column: ColumnProfile, values: Column) -> Ints:
     if column.kind == "category":
         return _count_categories(column, values)
     cells = np.zeros(column.cells, dtype=np.int64)
-    for part in _numbers(column.name, values, column.float32):
+    for part in as_numbers(column.name, values, column.float32):
         for start in range(0, len(part), BLOCK):
             cells += _count_block(column, part[start : start + BLOCK])
     return cells
@@ -358,54 +345,6 @@ def _count_block(column: ColumnProfile, block: NDArray[Any]) -> Ints:
 def _count_categories(column: ColumnProfile, values: Column) -> Ints:
     cells = np.zeros(column.cells, dtype=np.int64)
     other = column.cells - 2
-    for value, rows in _tally(values).items():
+    for value, rows in tally(values).items():
         cells[column.index.get(value, other)] += rows
     return cells
-
-
-def _numbers(name: str, values: Column, float32: bool) -> Iterator[NDArray[Any]]:
-    """The column as float arrays with NaN for missing, without a copy where possible."""
-    dtype = np.dtype(np.float32 if float32 else np.float64)
-    try:
-        if isinstance(values, pa.ChunkedArray):
-            for chunk in values.chunks:
-                yield _from_arrow(chunk, dtype)
-        elif isinstance(values, pa.Array):
-            yield _from_arrow(values, dtype)
-        else:
-            with np.errstate(over="ignore"):
-                yield np.asarray(values).astype(dtype, copy=False)
-    except (ValueError, TypeError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as err:
-        raise DataError(
-            f"it is not numeric: {err}",
-            where=f"column {name!r}",
-            fix="name it among the categories, or correct the column",
-        ) from err
-
-
-def _from_arrow(values: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
-    # Array.to_numpy imports pandas; the buffer behind the array needs no import and no copy.
-    wanted = pa.from_numpy_dtype(dtype)
-    if values.type != wanted:
-        values = pc.cast(values, wanted, safe=False)
-    if values.null_count:
-        values = pc.fill_null(values, float("nan"))
-    data = values.buffers()[1]
-    if data is None or not len(values):
-        return np.empty(0, dtype=dtype)
-    return np.frombuffer(data, dtype=dtype)[values.offset : values.offset + len(values)]
-
-
-def _tally(values: Column) -> Counter[str]:
-    """Rows by value as text; missing values are the empty text."""
-    found: Counter[str] = Counter()
-    if isinstance(values, pa.Array | pa.ChunkedArray):
-        pairs = pc.value_counts(values)
-        items = list(zip(pairs.field(0).to_pylist(), pairs.field(1).to_pylist(), strict=True))
-    else:
-        plain = values.tolist() if isinstance(values, np.ndarray) else values
-        items = list(Counter(plain).items())
-    for value, rows in items:
-        missing = value is None or value != value
-        found["" if missing else str(value)] += rows
-    return found

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from setpoint.errors import DataError
 
-BLOCK_ROWS = 65_536
+BLOCK_ROWS = 8_192
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """How a model is made from a table of features: split, fit, calibrate, choose a threshold.
 
 Pure: the same rows, parameters and seed give the same model. Numbers are rounded to float32
-before training, because that is what the exported model compares with its thresholds.
+before training, because that is what the exported model compares with its thresholds. Fits and
+scores use one thread: OpenMP on busy cores is a hundred times slower, and serving runs beside.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from setpoint.domain.features import MICROSECONDS, FeatureSpec
 from setpoint.domain.metrics import CostMatrix, best_threshold
@@ -217,12 +219,14 @@ def fit_pipeline(rows: Rows, parameters: Parameters) -> Any:
     )
     pipeline = Pipeline([("encode", ColumnTransformer(steps)), ("model", model)])
     weights = sample_weights(rows.time, parameters.half_life_days)
-    return pipeline.fit(rows.inputs(), rows.label, model__sample_weight=weights)
+    with threadpool_limits(limits=1):
+        return pipeline.fit(rows.inputs(), rows.label, model__sample_weight=weights)
 
 
 def raw_scores(pipeline: Any, rows: Rows) -> Floats:
     """Probability of the positive class before calibration, [n]."""
-    return np.asarray(pipeline.predict_proba(rows.inputs())[:, 1], dtype=np.float64)
+    with threadpool_limits(limits=1):
+        return np.asarray(pipeline.predict_proba(rows.inputs())[:, 1], dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class App:
             # counted before it is sent: who reads the counters next finds this request in them
             self._metrics.answered(route, answer.status, time.perf_counter() - started)
             headers = answer.headers
-            if self.draining:
+            if self.draining and scope.http_version.startswith("1"):  # HTTP/2 forbids it
                 headers = [*headers, ("connection", "close")]
             protocol.response_bytes(answer.status, headers, answer.body)
         finally:

@@ -84,7 +84,7 @@ class Engine:
         log: SqliteDecisionLog,
         on_fault: Callable[[Exception], None],
     ) -> None:
-        self._bundle = bundle
+        self.bundle = bundle
         self._version = version
         self._connection = connection
         self._online = online
@@ -195,7 +195,7 @@ class Engine:
             return []
         rows = self._online.serve([work.row.event for work in works])
         scores, raw = self._scorer.score(rows)
-        spec = self._bundle.decision
+        spec = self.bundle.decision
         adverse = [i for i, score in enumerate(scores) if score >= spec.threshold]
         reasons: dict[int, list[str]] = {}
         if adverse:
@@ -214,7 +214,7 @@ class Engine:
                 action=spec.actions["positive" if i in reasons else "negative"],
                 reasons=reasons.get(i, []),
                 version=self._version,
-                bundle_digest=self._bundle.digest,
+                bundle_digest=self.bundle.digest,
                 shadow=work.shadow,
                 trace_id=work.trace_id,
             )
@@ -225,7 +225,7 @@ class Engine:
         values: Iterable[float | str] = (*row[0], *row[1])
         return {
             name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in zip(self._bundle.features.names, values, strict=True)
+            for name, value in zip(self.bundle.features.names, values, strict=True)
         }
 
 

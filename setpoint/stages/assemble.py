@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from setpoint.domain.features import FeatureSpec
 from setpoint.domain.training import Rows, as_rows
-from setpoint.errors import TrainingError
+from setpoint.errors import DataError, TrainingError
 from setpoint.workspace import Workspace
+
+
+_TIME = pa.timestamp("us", "UTC")
 
 
 @dataclass(frozen=True)
@@ -32,21 +34,34 @@ class History:
 
 def history(workspace: Workspace, now: datetime | None = None) -> History:
     """All that the newest snapshots knew at ``now`` (none: at the last event or label)."""
-    from setpoint.adapters.duckdb_features import with_arrival
+    from setpoint.domain.arrivals import with_arrival
 
     data = workspace.project.data
-    events = workspace.snapshots("events").read()
-    labels = workspace.snapshots("labels").read()
+    events = _newest(workspace, "events")
+    labels = _newest(workspace, "labels")
     if now is None:
         last = pc.max(events[data.event_time]).as_py()
         known = pc.max(labels["known_at"]).as_py()
         now = max(last, known) if known else last
-    events = events.filter(pc.less_equal(events[data.event_time], pa.scalar(now)))
-    labels = labels.filter(pc.less_equal(labels["known_at"], pa.scalar(now)))
+    events = events.filter(pc.less_equal(events[data.event_time], pa.scalar(now, _TIME)))
+    labels = labels.filter(pc.less_equal(labels["known_at"], pa.scalar(now, _TIME)))
+    spec = workspace.project.feature_spec()
     events, labels = with_arrival(
-        events.drop_columns(["_arrival"]), labels.drop_columns(["_arrival"]), data.event_time
+        spec, events.drop_columns(["_arrival"]), labels.drop_columns(["_arrival"])
     )
     return History(events, labels, now)
+
+
+def _newest(workspace: Workspace, table: str) -> pa.Table:
+    store = workspace.snapshots(table)
+    latest = store.latest()
+    if latest is None:
+        raise DataError(
+            f"there are no {table} yet",
+            where=", ".join(workspace.project.data.events),
+            fix="put at least one batch where the project file says the data are, and ingest it",
+        )
+    return store.read(latest.version)
 
 
 def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None = None) -> Rows:
@@ -67,7 +82,7 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
 
     project = workspace.project
     spec = spec or project.feature_spec()
-    label = _labels_of(known, project.data.event_id)
+    label, _ = _labels_of(known, project.data.event_id)
     if project.target.unlabelled == "negative":
         label = pc.fill_null(label, pa.scalar(0, pa.int8()))
     ripe = pc.less_equal(
@@ -91,14 +106,26 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
     )
 
 
-def _labels_of(known: History, event_id: str) -> pa.ChunkedArray:
-    """Label of each event, null where unknown; the newest where there are several."""
-    order = known.labels.sort_by([("known_at", "ascending")])
-    lookup = dict(
-        zip(order[event_id].to_pylist(), order["label"].to_pylist(), strict=True)
-    )
-    found = [lookup.get(i) for i in known.events[event_id].to_pylist()]
-    return pa.chunked_array([pa.array(found, pa.int8())])
+def final_labels(workspace: Workspace, known: History) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Label of each event and when it became known; unlabelled ones as the project file says.
+
+    An event that counts as negative for want of a label counts so from the label delay on.
+    """
+    project = workspace.project
+    label, told = _labels_of(known, project.data.event_id)
+    if project.target.unlabelled == "negative":
+        ripe = pc.add(known.events[project.data.event_time], pa.scalar(project.target.delay))
+        told = pc.if_else(pc.is_valid(label), told, ripe)
+        label = pc.fill_null(label, pa.scalar(0, pa.int8()))
+    return label, told
+
+
+def _labels_of(known: History, event_id: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Label of each event and when it became known, null where unknown; the newest of several."""
+    order = known.labels.sort_by([("known_at", "descending")])
+    # index_in finds the first match, so the newest label of an event.
+    place = pc.index_in(known.events[event_id], value_set=order[event_id].combine_chunks())
+    return order["label"].take(place), order["known_at"].take(place)
 
 
 def cost_columns(workspace: Workspace) -> set[str]:
@@ -107,7 +134,3 @@ def cost_columns(workspace: Workspace) -> set[str]:
     cells = (getattr(costs, name) for name in type(costs).model_fields)
     return {cell.column for cell in cells if cell.column is not None}
 
-
-def positives(rows: Rows) -> int:
-    """Positive rows."""
-    return int(np.sum(rows.label))

@@ -69,7 +69,6 @@ def _against_champion(workspace: Workspace, training: Training, judged: Judged) 
         decided,
         error_rate=project.gates.error_rate,
         min_sample=project.gates.min_sample,
-        seed=project.train.seed,
     )
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from setpoint.domain.schema import ColumnSpec, TableSpec
-from setpoint.errors import DataError, ValidationFailed
+from setpoint.errors import DataError
 from setpoint.workspace import Workspace
+
+if TYPE_CHECKING:
+    from setpoint.adapters.sources import BatchRef
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,15 @@ class Ingested:
     batches: tuple[str, ...]
 
 
-def labels_spec(workspace: Workspace) -> TableSpec:
-    """Columns of a batch of labels: id, label, and when it became known."""
+def labels_spec(workspace: Workspace, *, timed: bool) -> TableSpec:
+    """Columns of a batch of labels: id, label, and when it became known if that is told."""
     project = workspace.project
-    columns = (
+    columns = [
         ColumnSpec(project.data.event_id, "id"),
         ColumnSpec(project.target.column, "category"),
-        ColumnSpec("known_at", "time"),
-    )
-    return TableSpec(columns, project.data.event_id, "known_at", project.target.column)
+    ]
+    columns += [ColumnSpec("known_at", "time")] if timed else []
+    return TableSpec(tuple(columns), project.data.event_id, "known_at" if timed else "")
 
 
 def ingest(workspace: Workspace) -> Ingested:
@@ -51,11 +55,9 @@ def ingest(workspace: Workspace) -> Ingested:
         DataError: A batch cannot be read or lacks a column.
         ValidationFailed: A batch breaks the declared schema; it was quarantined whole.
     """
-    project = workspace.project
-    new: list[str] = []
-    new += _take(workspace, project.data.events, "events", project.events_spec())
-    if project.data.labels is not None:
-        new += _take(workspace, project.data.labels, "labels", labels_spec(workspace))
+    data = workspace.project.data
+    new = [name for uri in data.events for name in _take(workspace, uri, "events")]
+    new += [name for uri in data.labels for name in _take(workspace, uri, "labels")]
     return current(workspace, tuple(new))
 
 
@@ -71,27 +73,53 @@ def current(workspace: Workspace, batches: tuple[str, ...] = ()) -> Ingested:
         missing = "events" if events is None else "labels"
         raise DataError(
             f"there are no {missing} yet",
-            where=workspace.project.data.events,
+            where=", ".join(workspace.project.data.events),
             fix="put at least one batch where the project file says the data are",
         )
     digest = hashlib.sha256(f"{events.digest}:{labels.digest}".encode()).hexdigest()
     return Ingested(digest, events.version, labels.version, events.rows, batches)
 
 
-def _take(workspace: Workspace, uri: str, table: str, spec: TableSpec) -> list[str]:
-    from setpoint.adapters.sources import S3Options, list_batches, read_batch
+def _take(workspace: Workspace, uri: str, table: str) -> list[str]:
+    from setpoint.adapters.quarantine import quarantine
+    from setpoint.adapters.sources import list_batches
 
-    env = workspace.environment
-    s3 = S3Options(env.s3_endpoint, env.s3_region, env.s3_access_key, env.s3_secret_key)
-    store = workspace.snapshots(table)
-    known = store.batches()
+    latest = workspace.snapshots(table).latest()
+    known = set(latest.batches) if latest else set()
     taken: list[str] = []
-    for ref in list_batches(workspace.address(uri), s3):
-        if ref.name not in known:
-            batch = read_batch(ref, spec)
-            take_batch(workspace, table, batch, ref.name, spec)
-            taken.append(f"{table}/{ref.name}")
+    for ref in list_batches(workspace.address(uri), workspace.s3):
+        if ref.name in known:
+            continue
+        try:
+            batch, spec = _read(workspace, ref, table)
+        except DataError as err:
+            kept = quarantine(ref, str(err), str(workspace.quarantine / table), s3=workspace.s3)
+            fix = f"{err.fix}; the batch is kept whole in {kept}"
+            raise DataError(err.what, where=err.where, fix=fix) from err
+        take_batch(workspace, table, batch, ref.name, spec)
+        taken.append(f"{table}/{ref.name}")
     return taken
+
+
+def _read(workspace: Workspace, ref: BatchRef, table: str) -> tuple[pa.Table, TableSpec]:
+    """One batch in the declared columns, and what they are.
+
+    Raises:
+        DataError: It cannot be read, or a column is missing, extra or of another type.
+    """
+    from setpoint.adapters.sources import read_batch
+    from setpoint.domain.conform import conform
+
+    project = workspace.project
+    spec = project.events_spec()
+    rows = read_batch(ref, spec, workspace.s3)
+    if table == "events":
+        ignore = {*project.data.ignore, *({project.target.column} if project.data.labels else ())}
+    else:
+        spec = labels_spec(workspace, timed="known_at" in rows.column_names)
+        ignore = set(rows.column_names) - set(spec.names)
+    aliases = project.sources() if table == "events" else {}
+    return conform(rows, spec, ref.uri, ignore=ignore, aliases=aliases), spec
 
 
 def take_batch(workspace: Workspace, table: str, batch: pa.Table, name: str, spec: TableSpec) -> None:
@@ -100,20 +128,17 @@ def take_batch(workspace: Workspace, table: str, batch: pa.Table, name: str, spe
     Raises:
         ValidationFailed: It breaks the schema; it was quarantined whole.
     """
-    from setpoint.adapters.delta import quarantine
+    from setpoint.adapters.quarantine import quarantine
     from setpoint.adapters.expectations import validate
 
-    report = validate(batch, spec, name, workspace.root / "datadocs")
-    try:
-        report.raise_if_failed()
-    except ValidationFailed as err:
-        kept = quarantine(batch, str(err), workspace.quarantine / table / name)
-        raise ValidationFailed(
-            err.what, where=err.where, fix=f"mend the source; the batch is kept whole in {kept}"
-        ) from err
+    report = validate(batch, spec, name, workspace.root / "datadocs" / table)
+    if not report.passed:
+        kept = quarantine(batch, {"rules": [str(r) for r in report.failed]}, workspace.quarantine / table, name=name)
+        report.raise_if_failed(kept)
     project = workspace.project
     if table == "labels":
-        workspace.snapshots("labels").append(as_labels(workspace, batch), name)
+        timed = batch if "known_at" in batch.column_names else _with_known_at(workspace, batch)
+        workspace.snapshots("labels").append(as_labels(workspace, timed), name)
         return
     if spec.label:
         known = pc.add(batch[project.data.event_time], pa.scalar(project.target.delay))
@@ -124,6 +149,28 @@ def take_batch(workspace: Workspace, table: str, batch: pa.Table, name: str, spe
     workspace.snapshots("events").append(batch, name)
 
 
+def _with_known_at(workspace: Workspace, labels: pa.Table) -> pa.Table:
+    """Labels that do not say when they became known: at their event's time plus the delay.
+
+    Raises:
+        DataError: A label belongs to no event.
+    """
+    data, store = workspace.project.data, workspace.snapshots("events")
+    latest = store.latest()
+    times = store.read(latest.version, columns=[data.event_id, data.event_time]) if latest else None
+    place = pc.index_in(labels[data.event_id], times[data.event_id].combine_chunks()) if times else None
+    if place is None or place.null_count:
+        count = labels.num_rows if place is None else place.null_count
+        raise DataError(
+            f"{count} of {labels.num_rows} labels belong to no event and do not say when they "
+            "became known",
+            where=", ".join(data.labels),
+            fix="deliver the events first, or add a column known_at",
+        )
+    known = pc.add(times[data.event_time].take(place), pa.scalar(workspace.project.target.delay))
+    return labels.append_column("known_at", known)
+
+
 def as_labels(workspace: Workspace, table: pa.Table) -> pa.Table:
     """Labels as 0 and 1: columns id, ``label`` (int8), ``known_at``."""
     target = workspace.project.target
@@ -132,7 +179,7 @@ def as_labels(workspace: Workspace, table: pa.Table) -> pa.Table:
     return pa.table(
         {
             workspace.project.data.event_id: table[workspace.project.data.event_id],
-            "label": pc.cast(positive, pa.int8()),
+            "label": pc.cast(pc.cast(positive, pa.uint8()), pa.int8()),
             "known_at": table["known_at"].cast(pa.timestamp("us", "UTC")),
         }
     )

@@ -52,7 +52,7 @@ def _build(workspace: Workspace, candidate: Candidate) -> Packaged:
     images = DockerImages()
     engine = images.available()
     if engine is None:
-        reason = images.unavailable_reason
+        reason = images.reason
         if plan.image == "require":
             raise PlatformError(
                 f"no Docker engine answers: {reason}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from setpoint.domain.incidents import Incident, Severity, Status
-from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace
 
 
@@ -29,16 +28,11 @@ def waiting(workspace: Workspace, now: datetime) -> list[Incident]:
     return found
 
 
-def healed(workspace: Workspace, incident: Incident, candidate: Candidate) -> Incident:
+def promoted(workspace: Workspace, incident: Incident, version: str) -> Incident:
     """The challenger was promoted: the incident is over."""
     now = workspace.clock.now()
-    note = f"retrained; {candidate.version} promoted"
+    note = f"retrained; {version} promoted"
     return _close(workspace, incident.move(Status.RESOLVED, note=note, at=now), now)
-
-
-def refused(workspace: Workspace, incident: Incident, version: str, reason: str) -> Incident:
-    """The candidate was refused or rolled back: try again later, or ask a person."""
-    return failed(workspace, incident, f"{version} refused: {reason}")
 
 
 def failed(workspace: Workspace, incident: Incident, reason: str) -> Incident:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from setpoint.adapters.onnx_export import check_parity, to_onnx
 from setpoint.adapters.optuna_search import search
@@ -78,7 +79,7 @@ def assemble(workspace: Workspace, now: datetime | None) -> tuple[Rows, History]
     """
     known = history(workspace, now)
     rows = training_rows(workspace, known)
-    check_label(rows.label, workspace.project.target.column)
+    check_label(pa.table({"label": rows.label}), "label", workspace.project.target.column)
     return rows, known
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def log(tmp_path: Path) -> SqliteDecisionLog:
     return SqliteDecisionLog(tmp_path / "log.db")
 
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 floats = st.floats(allow_nan=False, allow_infinity=False)
 integers = st.integers(-(2**63), 2**63 - 1)
 decisions = st.builds(
@@ -136,7 +137,7 @@ def test_a_window_includes_its_start_and_not_its_end(log: SqliteDecisionLog) -> 
 def test_windows_that_touch_share_out_all_decisions(log: SqliteDecisionLog) -> None:
     log.append([decision(number) for number in range(10)])
     cuts = [START + timedelta(minutes=number) for number in (0, 3, 7, 10)]
-    windows = [DecisionQuery(start=a, end=b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    windows = [DecisionQuery(start=a, end=b) for a, b in pairwise(cuts)]
     assert [log.read(window).num_rows for window in windows] == [3, 4, 3]
 
 
@@ -191,6 +192,25 @@ def test_a_label_of_a_mirrored_request_alone_is_unknown(log: SqliteDecisionLog) 
 def test_thousands_of_ids_are_found_at_once(log: SqliteDecisionLog) -> None:
     log.append([decision(number) for number in range(1200)])
     assert len(log.find(f"d{number}" for number in range(2000))) == 1200
+
+
+def test_finding_and_labelling_do_not_get_slower_as_the_log_grows(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "log.db")
+    log = SqliteDecisionLog(connection)
+    steps: list[int] = []
+
+    def count() -> int:
+        before = len(steps)
+        connection.set_progress_handler(lambda: steps.append(1), 1)
+        log.find(["d1", "d2", "d3"])
+        log.add_labels([Label("d1", 1, START)])
+        connection.set_progress_handler(None, 1)
+        return len(steps) - before
+
+    log.append([decision(number) for number in range(10)])
+    small = count()
+    log.append([decision(number) for number in range(10, 3000)])
+    assert count() < 2 * small
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,8 @@ def test_taiwan_names_the_undocumented_codes() -> None:
     path = shared_data("taiwan_default/taiwan_default.parquet")
     label = "default.payment.next.month"
     spec = TableSpec(
-        (ColumnSpec("ID", "id"), ColumnSpec("order", "time"), ColumnSpec("LIMIT_BAL", "number", min=0),
+        (ColumnSpec("ID", "id"), ColumnSpec("order", "time"),
+         ColumnSpec("LIMIT_BAL", "number", min=0),
          ColumnSpec("EDUCATION", "category", values=("1", "2", "3", "4")),
          ColumnSpec("MARRIAGE", "category", values=("1", "2", "3")),
          ColumnSpec(label, "integer", min=0, max=1)),

@@ -296,6 +296,17 @@ def test_a_label_is_seen_from_the_first_event_that_is_not_before_it() -> None:
     assert labels["_arrival"].to_pylist() == [0, 1, 1, 1, 4, 4, 5]
 
 
+def test_a_label_with_the_number_of_an_event_is_not_seen_by_it_but_by_the_next() -> None:
+    stream = Stream([(i * HOUR * 10**6, 1, "a", 1.0) for i in range(3)])
+    stream.labels.append(("0", 1, 2))
+    shares = compute(SPEC, stream.event_table(), stream.label_table())["terminal_risk_4h"]
+    assert shares.to_pylist() == [0.0, 0.0, 1 / 3]
+    store = memory_store(SPEC)
+    store.seed(stream.event_table(), stream.label_table())
+    at = SPEC.number_names.index("terminal_risk_4h")
+    assert [numbers[at] for numbers, _ in store.serve(stream.events)] == shares.to_pylist()
+
+
 def test_labels_get_numbers_from_events_in_any_row_order() -> None:
     stream = Stream([(h * HOUR * 10**6, 1, "a", 1.0) for h in (0, 5, 9)])
     events = stream.event_table().take([2, 0, 1])

@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_read_names_file_reason_and_remedy(
 
 
 def test_a_csv_value_of_the_wrong_kind_names_column_and_value(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="column amount.*'?much") as caught:
+    with pytest.raises(DataError, match=r"column amount[^$]*much") as caught:
         _read(tmp_path, "b.csv", CSV.replace("1.5", "much").encode())
     assert "number" in str(caught.value)
 
@@ -123,7 +123,7 @@ def test_a_csv_value_of_the_wrong_kind_names_column_and_value(tmp_path: Path) ->
 def test_a_missing_folder_and_a_vanished_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere"):
         list_batches(str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="gone.csv"):
+    with pytest.raises(DataError, match=r"gone\.csv"):
         read_batch(BatchRef(str(tmp_path / "gone.csv"), "gone.csv", 1, ""), SPEC)
 
 

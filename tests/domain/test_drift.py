@@ -195,7 +195,11 @@ def test_arrow_categories_count_like_lists():
     profile = build_profile({"x": ["a", "b", "a"]})
     plain = count(profile, {"x": values}).cells["x"].tolist()
     assert plain == [2, 1, 1, 1]
-    for held in (pa.array(values), pa.array(values).dictionary_encode(), pa.chunked_array([values])):
+    for held in (
+        pa.array(values),
+        pa.array(values).dictionary_encode(),
+        pa.chunked_array([values]),
+    ):
         assert count(profile, {"x": held}).cells["x"].tolist() == plain
 
 
@@ -223,7 +227,9 @@ def test_blocks_and_files_add_up():
 
 
 def test_profile_and_counts_survive_json():
-    profile = build_profile({"x": zero_inflated(0.5, 500), "c": ["a", "b"] * 250, "n": [None] * 500})
+    profile = build_profile(
+        {"x": zero_inflated(0.5, 500), "c": ["a", "b"] * 250, "n": [None] * 500}
+    )
     again = Profile.from_dict(json.loads(json.dumps(profile.to_dict(), allow_nan=False)))
     assert again == profile
     counts = count(profile, {"x": [0.0, 3.0], "c": ["a", "q"]})

@@ -70,6 +70,7 @@ def test_equal_parts_give_equal_bytes_and_one_change_another_digest(tmp_path: Pa
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert first.digest == second.digest
+    changes: list[dict[str, Any]]
     changes = [{"model": b"abd"}, {"commit": "d" * 40}, {"seeds": {"train": 2}}, {"version": "8"}]
     digests = {write(tmp_path / f"c{i}", **change).digest for i, change in enumerate(changes)}
     assert len(digests | {first.digest}) == 5

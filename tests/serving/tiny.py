@@ -184,7 +184,9 @@ class Service:
     def metric(self, name: str, **labels: str) -> float:
         """The value of a sample, 0 if it is not there."""
         for line in self.raw("GET", "/metrics")[1].decode().splitlines():
-            if line.split("{")[0] == name and all(f'{k}="{v}"' in line for k, v in labels.items()):
+            if line.replace("{", " ").split(" ")[0] == name and all(
+                f'{k}="{v}"' in line for k, v in labels.items()
+            ):
                 return float(line.rsplit(" ", 1)[1])
         return 0.0
 

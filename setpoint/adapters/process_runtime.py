@@ -1,0 +1,125 @@
+"""A process per model version, kept by the supervisor: the embedded home of ``ModelRuntime``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from setpoint.adapters.services import (
+    ServiceSpec,
+    declare,
+    declared,
+    service_status,
+    wait_ready,
+    wait_stopped,
+    withdraw,
+)
+from setpoint.adapters.supervisor import free_port
+from setpoint.errors import PlatformError
+from setpoint.ports import Endpoint
+
+_PREFIX = "model-"
+_HOST = "127.0.0.1"
+
+
+class ProcessRuntime:
+    """Runs ``setpoint.serving`` once per version, on loopback.
+
+    Args:
+        state: State folder; its supervisor must be running.
+        store_file: SQLite file that all versions share.
+        command: What is run, before the flags ``--bundle --store --host --port --version``.
+        ready_seconds: How long a version may take to get ready.
+        stop_seconds: How long it may drain before it is killed.
+    """
+
+    kind: str = "process"
+    _default: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "setpoint.serving")
+
+    def __init__(
+        self,
+        state: Path,
+        store_file: Path,
+        command: Sequence[str] = _default,
+        ready_seconds: float = 60.0,
+        stop_seconds: float = 10.0,
+    ) -> None:
+        self.state = state.absolute()
+        self.store_file = store_file.absolute()
+        self.command = tuple(command)
+        self.ready_seconds = ready_seconds
+        self.stop_seconds = stop_seconds
+
+    def start(self, version: str, bundle: Path) -> Endpoint:
+        """Start a version, or find it running; returns when it is ready to answer.
+
+        Raises:
+            PlatformError: It does not get ready, and nothing of it is left running; or it runs
+                already from another bundle, and goes on.
+        """
+        name = _PREFIX + version
+        known = declared(self.state).get(name)
+        if known is not None:
+            self._check_same(known, bundle.absolute())
+        port = _flag(known, "--port") if known is not None else None
+        if known is None or port is None:
+            taken = [endpoint.port for endpoint in self.endpoints().values()]
+            port = str(free_port(_HOST, taken))
+            declare(self.state, self._spec(name, version, bundle.absolute(), port))
+        try:
+            wait_ready(self.state, name, self.ready_seconds)
+        except PlatformError:
+            self.stop(version)
+            raise
+        return Endpoint(_HOST, int(port))
+
+    def stop(self, version: str) -> None:
+        """Drain and stop a version; stopping what does not run is no error.
+
+        Raises:
+            PlatformError: Its process does not end.
+        """
+        name = _PREFIX + version
+        withdraw(self.state, name)
+        wait_stopped(self.state, name, self.stop_seconds + 10.0)
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """All versions that should be running."""
+        found = {}
+        for name, spec in declared(self.state).items():
+            port = _flag(spec, "--port")
+            if name.startswith(_PREFIX) and port is not None:
+                found[name.removeprefix(_PREFIX)] = Endpoint(_HOST, int(port))
+        return found
+
+    def _spec(self, name: str, version: str, bundle: Path, port: str) -> ServiceSpec:
+        flags = ["--bundle", str(bundle), "--store", str(self.store_file)]
+        flags += ["--host", _HOST, "--port", port, "--version", version]
+        return ServiceSpec(
+            name=name,
+            argv=(*self.command, *flags),
+            env={"OMP_NUM_THREADS": "1"},
+            ready_url=f"http://{_HOST}:{port}/health/ready",
+            stop_seconds=self.stop_seconds,
+            order=40,
+        )
+
+    def _check_same(self, known: ServiceSpec, bundle: Path) -> None:
+        """A version is one bundle: another one under its name would change what it answers."""
+        if _flag(known, "--bundle") == str(bundle):
+            return
+        pid = service_status(self.state, known.name).pid
+        raise PlatformError(
+            f"it runs already from {_flag(known, '--bundle')} (pid {pid}), not from {bundle}",
+            where=known.name,
+            fix="stop that version first, or give this bundle a version of its own",
+        )
+
+
+def _flag(spec: ServiceSpec, name: str) -> str | None:
+    """The value after flag ``name`` in a declaration."""
+    if name not in spec.argv[:-1]:
+        return None
+    return spec.argv[spec.argv.index(name) + 1]
