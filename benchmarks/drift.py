@@ -147,6 +147,8 @@ def main() -> None:
         "categories": CATEGORIES,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        "cpu_seconds": ways["check"]["cpu_seconds"],
+        "peak_memory_mb": ways["check"]["peak_mb"],
         "ways": ways,
     }
     given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -201,6 +201,10 @@ def main() -> None:
             "python": platform.python_version(),
         },
     }
+    found["offline_rows_per_second"] = found["batch"]["in order"]["rows_per_second"]
+    found["online_requests_per_second"] = found["online"]["a request a commit"][
+        "requests_per_second"
+    ]
     for measure in ("seconds", "cpu_seconds"):
         ours = found["batch"]["in order"][measure]
         found[f"pandas_to_batch_{measure}"] = round(found["pandas"][measure] / ours, 1)

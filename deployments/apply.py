@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -24,7 +25,7 @@ def main() -> int:
     from prefect.workers.process import ProcessWorker
 
     with get_client(sync_client=True) as client:
-        try:
+        with suppress(ObjectAlreadyExists):  # applying again is allowed
             client.create_work_pool(
                 WorkPoolCreate(
                     name=POOL,
@@ -33,8 +34,6 @@ def main() -> int:
                     concurrency_limit=4,
                 )
             )
-        except ObjectAlreadyExists:
-            pass  # applying again is allowed
     file = scheduled(Path(os.environ["SETPOINT_ROOT"]), float(os.environ["SETPOINT_WATCH_SECONDS"]))
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     command += ["--prefect-file", str(file)]

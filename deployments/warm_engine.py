@@ -65,8 +65,18 @@ def serve(address: str) -> None:
 
     for module in pkgutil.iter_modules(flows.__path__):
         importlib.import_module(f"flows.{module.name}")
-    for name in ("sklearn.ensemble", "mlflow", "onnxruntime", "duckdb", "deltalake", "optuna", "shap",
-                 "skl2onnx", "fairlearn.metrics", "great_expectations"):
+    for name in (
+        "sklearn.ensemble",
+        "mlflow",
+        "onnxruntime",
+        "duckdb",
+        "deltalake",
+        "optuna",
+        "shap",
+        "skl2onnx",
+        "fairlearn.metrics",
+        "great_expectations",
+    ):
         importlib.import_module(name)
     if os.path.exists(address):
         os.unlink(address)

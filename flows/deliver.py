@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from prefect import flow
-from prefect.states import State, StateType
+from prefect.client.schemas.objects import State, StateType
 
 from flows.release import walk
 from setpoint.domain.findings import Outcome, Verdict
@@ -24,11 +25,11 @@ class Delivery:
     reason: str
 
 
-def deliver_once(workspace: Workspace, cause: str) -> Delivery:
-    """The pipeline, as part of whatever flow calls it."""
+def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None) -> Delivery:
+    """The pipeline, as part of whatever flow calls it; judged on rows from ``since`` on."""
     snapshot = data.take_in(workspace)
     rows, known = training.assemble(workspace, None)
-    trained = training.fit(workspace, rows, known)
+    trained = training.fit(workspace, rows, known, since)
     candidate = training.publish(workspace, trained, snapshot, cause)
     verdict = gates.run_gates(workspace, candidate, trained, cause)
     if verdict.outcome != Outcome.PASSED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.states import State, StateType
+from prefect.client.schemas.objects import State, StateType
 
 from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Rollout, Stage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect import flow, runtime
-from prefect.states import State, StateType
+from prefect.client.schemas.objects import State, StateType
 
 from flows.deliver import deliver_once
 from setpoint.stages import respond as stage
@@ -25,7 +25,7 @@ def respond(incident_id: str) -> State[None]:
     if incident is None:
         return State(type=StateType.COMPLETED, message=f"{incident_id} needs no response")
     try:
-        done = deliver_once(workspace, incident.id)
+        done = deliver_once(workspace, incident.id, stage.began(workspace, incident))
     except Exception as err:
         # Recorded and raised again: the run fails, the incident waits for the next one.
         stage.failed(workspace, incident, str(err))
@@ -33,7 +33,5 @@ def respond(incident_id: str) -> State[None]:
     if done.promoted:
         healed = stage.promoted(workspace, incident, done.candidate.version)
         return State(type=StateType.COMPLETED, name="Healed", message=healed.note)
-    after = stage.failed(
-        workspace, incident, f"{done.candidate.version} refused: {done.reason}"
-    )
+    after = stage.failed(workspace, incident, f"{done.candidate.version} refused: {done.reason}")
     return State(type=StateType.FAILED, name="Refused", message=after.note)

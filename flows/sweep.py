@@ -6,8 +6,8 @@ from uuid import UUID
 
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import State, StateType
 
 from setpoint.domain.incidents import Status
 from setpoint.stages import respond as stage

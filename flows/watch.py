@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.states import State, StateType
+from prefect.client.schemas.objects import State, StateType
 
-from setpoint.stages import respond, watch as stage
+from setpoint.stages import respond
+from setpoint.stages import watch as stage
 from setpoint.workspace import open_workspace
 from tasks import watching
 

@@ -132,7 +132,9 @@ def run_backtest(
     log, rows = _prepare(workspace, known)
     begin = _begin(rows, train_until)
     end = _moment(int(rows.time.max()))
-    tell(f"{len(rows):,} labelled rows; trains up to {begin:%Y-%m-%d %H:%M}, streams to {end:%Y-%m-%d %H:%M}")
+    tell(
+        f"{len(rows):,} labelled rows; trains up to {begin:%Y-%m-%d %H:%M}, streams to {end:%Y-%m-%d %H:%M}"
+    )
     clock = StreamClock(workspace.state)
     clock.advance(begin)
     first, verdict = _train(workspace, snapshot, begin, "first", tell)
@@ -230,9 +232,16 @@ def _streamed(rows: Rows, begin: datetime) -> npt.NDArray[np.bool_]:
     return rows.time >= _micros(begin)
 
 
-def _train(workspace: Workspace, snapshot: Any, now: datetime, cause: str, tell: Tell) -> Any:
+def _train(
+    workspace: Workspace,
+    snapshot: Any,
+    now: datetime,
+    cause: str,
+    tell: Tell,
+    since: datetime | None = None,
+) -> Any:
     rows, known = train.assemble(workspace, now)
-    training = train.fit(workspace, rows, known)
+    training = train.fit(workspace, rows, known, since)
     candidate = train.publish(workspace, training, snapshot, cause)
     verdict = gate.run_gates(workspace, candidate, training)
     gate.record_verdict(workspace, candidate, verdict, cause)
@@ -279,7 +288,9 @@ def _look(
         taken = respond.take(workspace, incident.id, "backtest")
         if taken is None:
             continue
-        challenger, verdict = _train(workspace, snapshot, now, taken.id, tell)
+        challenger, verdict = _train(
+            workspace, snapshot, now, taken.id, tell, respond.began(workspace, taken)
+        )
         tally.trained += 1
         if verdict.outcome != Outcome.PASSED:
             respond.failed(workspace, taken, f"{challenger} refused: {verdict.summary()}")
@@ -291,7 +302,9 @@ def _look(
         tell(f"  {challenger} promoted")
 
 
-def _cost(workspace: Workspace, rows: Rows, acted: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _cost(
+    workspace: Workspace, rows: Rows, acted: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
     return workspace.project.costs.matrix().of(rows.label, acted, rows.columns)
 
 
@@ -380,4 +393,3 @@ def show_backtest(figures: dict[str, Any], console: Console) -> None:
         f"{figures['requests']:,} decisions streamed; {len(figures['alarms'])} alarms about the "
         f"setpoints, {figures['retrainings']} retrainings; the first model {first} the gates"
     )
-

@@ -26,7 +26,8 @@ app = typer.Typer(
 console = Console(highlight=False)
 
 ProjectFile = Annotated[
-    Path | None, typer.Option("--project", help="Project file; default: SETPOINT_PROJECT or setpoint.yaml")
+    Path | None,
+    typer.Option("--project", help="Project file; default: SETPOINT_PROJECT or setpoint.yaml"),
 ]
 Root = Annotated[
     Path | None, typer.Option("--root", help="State folder; default: SETPOINT_ROOT or .setpoint")
@@ -103,13 +104,18 @@ def _show_summary(figures: dict[str, Any], workspace: Any, keep: bool) -> None:
     table.add_column("")
     for name in ("before", "during", "after"):
         table.add_column(name, justify="right")
-    for title, key, form in (("detection rate", "detection_rate", "{:.0%}"), ("cost a day", "cost", "{:,.0f}")):
+    for title, key, form in (
+        ("detection rate", "detection_rate", "{:.0%}"),
+        ("cost a day", "cost", "{:,.0f}"),
+    ):
         cells = [figures[key][n] for n in ("before", "during", "after")]
         table.add_row(title, *("-" if c is None else form.format(c) for c in cells))
     console.print(table)
     seconds, days = figures["seconds_to_alarm"], figures["event_time_to_alarm"]
     if seconds is not None:
-        console.print(f"drift to alarm:            {seconds:6.1f} s   {days:.1f} days of event time")
+        console.print(
+            f"drift to alarm:            {seconds:6.1f} s   {days:.1f} days of event time"
+        )
     if figures["seconds_to_heal"] is not None:
         console.print(
             f"drift to healed champion:  {figures['seconds_to_heal']:6.1f} s   "
@@ -154,7 +160,9 @@ def up(project: ProjectFile = None, root: Root = None) -> None:
     console.print(f"gateway     http://127.0.0.1:{ports.gateway}/v1/decisions")
     console.print(f"Prefect UI  http://127.0.0.1:{ports.prefect}")
     console.print(f"MLflow UI   http://127.0.0.1:{ports.mlflow}")
-    console.print("first model: setpoint deliver   what is going on: setpoint status   end: setpoint down")
+    console.print(
+        "first model: setpoint deliver   what is going on: setpoint status   end: setpoint down"
+    )
 
 
 @app.command()
@@ -238,7 +246,9 @@ def init(
     ),
     target: Annotated[str | None, typer.Option(help="Label column; guessed if not given.")] = None,
     time_column: Annotated[str | None, typer.Option("--time", help="Event time column.")] = None,
-    event_id: Annotated[str | None, typer.Option("--id", help="Column that identifies a row.")] = None,
+    event_id: Annotated[
+        str | None, typer.Option("--id", help="Column that identifies a row.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
 ) -> None:
     """Write a commented project file from data."""
@@ -263,7 +273,6 @@ def backtest(
 ) -> None:
     """Play a history through the loop: what it would have done, and what it would have been worth."""
     from setpoint.backtest import run_backtest, show_backtest
-
     from setpoint.config import load_project
 
     name = load_project(project or Path("setpoint.yaml")).name
@@ -291,7 +300,9 @@ def schema() -> None:
 
 @app.command()
 def world(
-    out: Annotated[Path, typer.Option(help="Folder to write events.parquet and labels.parquet to.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder to write events.parquet and labels.parquet to.")
+    ],
     days: Annotated[int, typer.Option(help="Length in days.")] = 90,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     drift: Annotated[str, typer.Option(help="Name of the drift, or none.")] = "none",
@@ -301,4 +312,6 @@ def world(
     from setpoint.stages.worldfiles import write_world
 
     rows, frauds = write_world(out, days, seed, drift, drift_day)
-    console.print(f"{rows:,} payments, {frauds:,} frauds over {timedelta(days=days).days} days in {out}")
+    console.print(
+        f"{rows:,} payments, {frauds:,} frauds over {timedelta(days=days).days} days in {out}"
+    )

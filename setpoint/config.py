@@ -51,7 +51,10 @@ def parse_duration(value: Any) -> timedelta:
     match = _DURATION.match(str(value).strip())
     if match is None:
         raise ValueError("a duration is a number and a unit: 90s, 15m, 12h or 7d")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError as err:
+        raise ValueError("a duration is at most 999999999d") from err
 
 
 def _positive(value: timedelta) -> timedelta:
@@ -73,7 +76,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
 def _listed(value: Any) -> Any:
@@ -83,9 +86,7 @@ def _listed(value: Any) -> Any:
 Addresses = Annotated[
     tuple[str, ...],
     BeforeValidator(_listed),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-    ),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 
 
@@ -120,7 +121,9 @@ class Column(_Section):
 class Data(_Section):
     """Where the data are and what their columns mean."""
 
-    events: Addresses = Field(description="Folder, file or s3:// address of the events, or several.")
+    events: Addresses = Field(
+        description="Folder, file or s3:// address of the events, or several."
+    )
     labels: Addresses = Field((), description="The same for labels that come separately.")
     ignore: tuple[str, ...] = Field((), description="Columns in the files that are left out.")
     snapshots: str | None = Field(
@@ -129,7 +132,8 @@ class Data(_Section):
     event_id: str = Field(description="Column that identifies a row.")
     event_time: str = Field(description="Column of the event time.")
     entities: dict[Name, str] = Field(
-        default_factory=dict, description="Entity name to its column; traffic is sticky by the first."
+        default_factory=dict,
+        description="Entity name to its column; traffic is sticky by the first.",
     )
     protected: tuple[str, ...] = Field((), description="Columns of protected groups.")
     columns: dict[str, Column] = Field(description="Every column of the events.")
@@ -288,7 +292,7 @@ class Release(_Section):
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
-        if list(self.steps) != sorted(set(self.steps)) or self.steps[-1] != 100:
+        if list(self.steps) != sorted(set(self.steps)) or self.steps[-1:] != (100,):
             raise ValueError("steps rise and end with 100")
         return self
 
@@ -376,11 +380,15 @@ class Project(_Section):
             if name not in self.data.columns:
                 known = ", ".join(self.data.columns)
                 raise ValueError(f"{where} names column {name!r}; data.columns has {known}")
-        for window in (*self.features.windows, *self.features.risks):
-            if window.entity not in self.data.entities:
-                raise ValueError(f"entity {window.entity!r} is not in data.entities")
-        if not self.feature_spec().names:
+        used = {w.entity for w in self.features.windows} | {r.entity for r in self.features.risks}
+        for entity in sorted(used - set(self.data.entities)):
+            raise ValueError(f"entity {entity!r} is not in data.entities")
+        names = self.feature_spec().names
+        if not names:
             raise ValueError("features declares no input for the model")
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"features declares {', '.join(twice)} more than once")
         if not self.data.labels and self.target.column not in self.data.columns:
             raise ValueError(
                 f"target.column {self.target.column!r} is neither in data.columns nor is "
@@ -400,7 +408,9 @@ class Project(_Section):
             categories=tuple(c for c in self.features.columns if kinds[c] not in numeric),
             calendar=self.features.calendar,
             windows=tuple(
-                WindowFeature(w.entity, how, int(over.total_seconds()), w.column if how != "count" else "")
+                WindowFeature(
+                    w.entity, how, int(over.total_seconds()), w.column if how != "count" else ""
+                )
                 for w in self.features.windows
                 for over in w.over
                 for how in w.compute
@@ -491,7 +501,7 @@ def parse_project(text: str, where: str = "setpoint.yaml") -> Project:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, ValueError) as err:  # ValueError: a date that does not exist
         mark = getattr(err, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         raise ProjectFileError(
@@ -517,7 +527,7 @@ def parse_project(text: str, where: str = "setpoint.yaml") -> Project:
 
 def _mistake(tree: yaml.Node | None, error: Any) -> str:
     loc = [str(part) for part in error["loc"]]
-    line, depth = _locate(tree, loc)
+    line = _locate(tree, loc)
     field = ".".join(loc) or "the project file"
     value = error.get("input")
     shown = "" if isinstance(value, dict) or error["type"] == "missing" else f" (is {value!r:.80})"
@@ -529,23 +539,23 @@ def _mistake(tree: yaml.Node | None, error: Any) -> str:
     return f"line {line}: {field}{shown}: {message}"
 
 
-def _locate(tree: yaml.Node | None, loc: list[str]) -> tuple[int, int]:
-    """Line (from 1) of the deepest part of ``loc`` that the file has, and how deep that is."""
-    node, line, depth = tree, 1, 0
+def _locate(tree: yaml.Node | None, loc: list[str]) -> int:
+    """Line (from 1) of the deepest part of ``loc`` that the file has."""
+    node, line = tree, 1
     for part in loc:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if key.value == part:
-                    node, line, depth = value, key.start_mark.line + 1, depth + 1
+                    node, line = value, key.start_mark.line + 1
                     break
             else:
                 break
         elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
             node = node.value[int(part)]
-            line, depth = node.start_mark.line + 1, depth + 1
+            line = node.start_mark.line + 1
         else:
             break
-    return line, depth
+    return line
 
 
 def json_schema() -> dict[str, Any]:

@@ -28,7 +28,7 @@ from setpoint.stages.worldfiles import labels_table, write_batch
 from setpoint.workspace import StreamClock, Workspace, open_workspace
 
 PROJECT = Path(__file__).parent / "projects" / "cards.yaml"
-REVIEW_COST = 3.0
+REVIEW_COST, CHARGEBACK = 7.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Script:
     after: int = 6
     longest: int = 75
     quiet: int = 30
-    seconds_a_day: float = 2.4
+    seconds_a_day: float = 4.0
 
 
 @dataclass
@@ -101,7 +101,9 @@ def _deliver_history(world: World, script: Script, root: Path) -> None:
     for first in range(0, script.history, step):
         start = world.day_slice(first).start
         stop = min(world.day_slice(min(first + step, script.history)).start, end)
-        write_batch(root / "data" / "events", f"{first:04d}", world.events.slice(start, stop - start))
+        write_batch(
+            root / "data" / "events", f"{first:04d}", world.events.slice(start, stop - start)
+        )
     rows = np.flatnonzero(~np.isnat(known) & (known <= now))
     write_batch(root / "data" / "labels", "000000", labels_table(world, rows, known[rows]))
 
@@ -128,6 +130,7 @@ class Player:
         self._told[:history] = self._known[:history] <= np.datetime64(
             _midnight(world, script.history).replace(tzinfo=None), "us"
         )
+        self._undelivered = np.empty(0, dtype=np.int64)
         self._watch = Observer(self)
 
     def play(self) -> Played:
@@ -186,31 +189,32 @@ class Player:
         self._known[rows] = self.world.label_times(rows, self.played.reviewed[rows])
 
     async def _tell(self, client: GatewayClient, day: float) -> None:
-        """Labels that became known, to the service and to the landing folder; events daily."""
+        """Labels that became known, to the service at once; daily feeds to the landing folder."""
         now = np.datetime64(_midnight(self.world, day).replace(tzinfo=None), "us")
         rows = np.flatnonzero(~np.isnat(self._known) & (self._known <= now) & ~self._told)
         self._told[rows] = True
-        batch = int(round(day * 100))
-        root = self.workspace.root / "data"
         if len(rows):
             table = labels_table(self.world, rows, self._known[rows])
-            write_batch(root / "labels", f"{batch:06d}", table)
             await client.labels(
                 [
-                    {"id": i, "label": int(f), "known_at": k.isoformat()}
-                    for i, f, k in zip(
-                        table["tx_id"].to_pylist(),
-                        table["fraud"].to_pylist(),
-                        table["known_at"].to_pylist(),
-                        strict=True,
-                    )
+                    {"id": row["tx_id"], "label": int(row["fraud"]), "known_at": row["known_at"]}
+                    for row in table.to_pylist()
                 ]
             )
-        whole = int(round(day))
-        if abs(day - whole) < TICK / 2:
-            rows_of_day = self.world.day_slice(whole - 1)
-            start, stop = rows_of_day.start, rows_of_day.stop
-            write_batch(root / "events", f"{whole:04d}", self.world.events.slice(start, stop - start))
+            self._undelivered = np.concatenate([self._undelivered, rows])
+        if day == round(day):
+            self._deliver(round(day))
+
+    def _deliver(self, day: int) -> None:
+        root = self.workspace.root / "data"
+        part = self.world.day_slice(day - 1)
+        events = self.world.events.slice(part.start, part.stop - part.start)
+        write_batch(root / "events", f"{day:04d}", events)
+        rows = self._undelivered
+        if len(rows):
+            table = labels_table(self.world, rows, self._known[rows])
+            write_batch(root / "labels", f"{day:06d}", table)
+        self._undelivered = rows[:0]
 
     def _over(self, day: float) -> bool:
         streamed = day - self.script.history
@@ -334,7 +338,7 @@ def summarise(world: World, script: Script, played: Played) -> dict[str, Any]:
     }
     rate: dict[str, float | None] = {}
     cost: dict[str, float | None] = {}
-    amount = world.events["amount"].to_numpy()
+    amount = world.amount
     for name, span in spans.items():
         if span is None:
             rate[name] = cost[name] = None
@@ -343,7 +347,7 @@ def summarise(world: World, script: Script, played: Played) -> dict[str, Any]:
         fraud = rows & (world.fraud == 1)
         caught = int((fraud & played.reviewed).sum())
         rate[name] = round(caught / int(fraud.sum()), 4) if fraud.any() else None
-        missed = float(amount[fraud & ~played.reviewed].sum())
+        missed = float((amount[fraud & ~played.reviewed] + CHARGEBACK).sum())
         money = missed + REVIEW_COST * int((rows & played.reviewed).sum())
         cost[name] = round(money / max(span[1] - span[0], 1e-9), 2)
     return {
@@ -368,7 +372,9 @@ def _between(played: Played, name: str, drift: float | None) -> dict[str, float 
     key = "alarm" if name == "alarm" else "heal"
     known = drift is not None and name in played.marks
     return {
-        f"seconds_to_{key}": round(played.marks[name] - played.marks["drift"], 1) if known else None,
+        f"seconds_to_{key}": round(played.marks[name] - played.marks["drift"], 1)
+        if known
+        else None,
         f"event_time_to_{key}": round(played.days[name] - drift, 3) if known else None,  # type: ignore[operator]
     }
 

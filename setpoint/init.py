@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -151,13 +152,16 @@ def column_line(values: pd.Series[Any]) -> str:
     elif pd.api.types.is_bool_dtype(values):
         parts = ["type: boolean"]
     elif pd.api.types.is_numeric_dtype(values):
+        known = known[np.isfinite(known)]
+        if known.empty:
+            known = pd.Series([0.0])
         # Room above and below: bounds stop absurd values, not new ones.
         span = float(known.max() - known.min()) or 1.0
         low, high = float(known.min()) - 10 * span, float(known.max()) + 10 * span
         low = 0.0 if known.min() >= 0 else low
         parts = ["type: number", f"min: {low:g}", f"max: {high:g}"]
     elif known.nunique() <= MAX_CATEGORIES:
-        listed = ", ".join(f'"{v}"' for v in sorted(known.astype(str).unique()))
+        listed = ", ".join(_quoted(v) for v in sorted(known.astype(str).unique()))
         parts = ["type: category", f"values: [{listed}]"]
     else:
         parts = ["type: category"]
@@ -187,19 +191,19 @@ def render(frame: pd.DataFrame, guess: Guess, title: str, events: str) -> str:
         if name in skip:
             continue
         if name == guess.target:
-            listed = ", ".join(f'"{_text(v)}"' for v in sorted(frame[name].dropna().unique()))
+            listed = ", ".join(_quoted(_text(v)) for v in sorted(frame[name].dropna().unique()))
             declared = f"{{type: category, values: [{listed}]}}"
         elif name in special:
             declared = special[name]
         elif name in guess.protected or (_coded(frame[name]) and name not in guess.ignored):
-            listed = ", ".join(f'"{_text(v)}"' for v in sorted(frame[name].dropna().unique()))
+            listed = ", ".join(_quoted(_text(v)) for v in sorted(frame[name].dropna().unique()))
             nullable = ", nullable: true" if frame[name].isna().any() else ""
             declared = f"{{type: category, values: [{listed}]{nullable}}}"
         else:
             declared = column_line(frame[name])
-        lines.append(f'    "{name}": {declared}')
+        lines.append(f"    {_quoted(name)}: {declared}")
         if name not in special and name != guess.target and name not in guess.protected:
-            inputs.append(f'"{name}"')
+            inputs.append(_quoted(name))
     if event_time != guess.event_time:
         lines.append(f'    "{event_time}": {{type: time, source: "{guess.event_id}"}}')
     every, window = _spacing(frame[guess.event_time])
@@ -220,8 +224,18 @@ def render(frame: pd.DataFrame, guess: Guess, title: str, events: str) -> str:
     return body
 
 
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value)
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
+    return (
+        str(int(value))
+        if isinstance(value, float | np.floating) and value == int(value)
+        else str(value)
+    )
 
 
 def _positive(values: pd.Series[Any]) -> str:
@@ -230,6 +244,8 @@ def _positive(values: pd.Series[Any]) -> str:
 
 def _spacing(values: pd.Series[Any]) -> tuple[str, str]:
     """How often to look, and how much to look at, from how the rows lie in time."""
+    if not pd.api.types.is_numeric_dtype(values):
+        values = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
     if pd.api.types.is_datetime64_any_dtype(values):
         days = (values.max() - values.min()).days
         return (f"{max(1, days // 20)}d", f"{max(1, days // 10)}d")

@@ -15,18 +15,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from setpoint.adapters.envoy import EnvoyRouter
+from setpoint.adapters.processes import free_port
 from setpoint.adapters.services import (
     ServiceSpec,
     declare,
     supervisor_pid,
     wait_ready,
 )
-from setpoint.adapters.processes import free_port
 from setpoint.errors import PlatformError
 from setpoint.workspace import Ports, Workspace
 
 CODE = Path(__file__).resolve().parents[1]
-PREFECT, WORKER, WARM, GATEWAY, MLFLOW = "prefect-server", "worker", "warm-engine", "gateway", "mlflow"
+PREFECT, WORKER, WARM, GATEWAY, MLFLOW = (
+    "prefect-server",
+    "worker",
+    "warm-engine",
+    "gateway",
+    "mlflow",
+)
 START_SECONDS = 180.0
 
 

@@ -153,16 +153,15 @@ class Workspace:
             StateError: The file is damaged.
         """
         try:
-            content = json.loads(self.platform_file.read_text("utf-8"))
+            return dict(json.loads(self.platform_file.read_text("utf-8")))
         except FileNotFoundError:
             return {}
-        except (ValueError, UnicodeDecodeError) as err:
+        except (ValueError, TypeError) as err:
             raise StateError(
                 f"the platform's state is damaged: {err}",
                 where=str(self.platform_file),
                 fix="run 'setpoint down', delete that file and run 'setpoint up' again",
             ) from err
-        return dict(content)
 
     def set_platform(self, content: dict[str, Any]) -> None:
         """Write what the platform was started with."""

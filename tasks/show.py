@@ -16,7 +16,9 @@ from setpoint.domain.findings import Verdict
 
 def verdict(key: str, found: Verdict, title: str) -> None:
     """A table of findings, worst first, with the outcome above it."""
-    create_table_artifact(table=found.table(), key=key, description=f"## {title}\n{found.summary()}")
+    create_table_artifact(
+        table=found.table(), key=key, description=f"## {title}\n{found.summary()}"
+    )
 
 
 def text(key: str, markdown: str) -> None:
@@ -27,6 +29,4 @@ def text(key: str, markdown: str) -> None:
 def picture(key: str, png: Path, title: str) -> None:
     """A picture, carried in the artifact itself so that it needs no file server."""
     data = base64.b64encode(png.read_bytes()).decode()
-    create_image_artifact(
-        image_url=f"data:image/png;base64,{data}", key=key, description=title
-    )
+    create_image_artifact(image_url=f"data:image/png;base64,{data}", key=key, description=title)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from tempfile import TemporaryDirectory
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -27,9 +27,9 @@ def assemble(workspace: Workspace, now: datetime | None) -> tuple[Rows, History]
 
 
 @task(name="train", cache_policy=NO_CACHE)
-def fit(workspace: Workspace, rows: Rows, known: History) -> train.Training:
+def fit(workspace: Workspace, rows: Rows, known: History, since: datetime | None) -> train.Training:
     """Search, fit, calibrate, choose the threshold."""
-    return train.fit(workspace, rows, known)
+    return train.fit(workspace, rows, known, since)
 
 
 @task(name="record and bundle", cache_policy=NO_CACHE)

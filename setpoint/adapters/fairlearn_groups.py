@@ -58,6 +58,8 @@ def group_rates(
     )
     table = frame.by_group
     return [
-        GroupRate(str(name), float(row["rate"]), round(float(row["rate"]) * int(row["n"])), int(row["n"]))
+        GroupRate(
+            str(name), float(row["rate"]), round(float(row["rate"]) * int(row["n"])), int(row["n"])
+        )
         for name, row in table.iterrows()
     ]

@@ -41,8 +41,13 @@ def training_plots(
     return path
 
 
-def timeline_plot(days: npt.NDArray[Any], series: dict[str, npt.NDArray[Any]], marks: dict[str, float],
-                  path: Path, title: str) -> Path:  # fmt: skip
+def timeline_plot(
+    days: npt.NDArray[Any],
+    series: dict[str, npt.NDArray[Any]],
+    marks: dict[str, float],
+    path: Path,
+    title: str,
+) -> Path:
     """Lines over days with named vertical marks, as a PNG."""
     from matplotlib.figure import Figure
 

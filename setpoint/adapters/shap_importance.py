@@ -9,7 +9,9 @@ import numpy as np
 from setpoint.domain.training import Rows
 
 
-def global_importance(pipeline: Any, rows: Rows, names: tuple[str, ...], sample: int = 500) -> tuple[dict[str, float], float]:
+def global_importance(
+    pipeline: Any, rows: Rows, names: tuple[str, ...], sample: int = 500
+) -> tuple[dict[str, float], float]:
     """Share of the explanation that each input carries.
 
     Args:

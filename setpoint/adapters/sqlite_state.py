@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS incidents (
     opened_at TEXT NOT NULL, body TEXT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_per_cause ON incidents (cause)
     WHERE status != 'resolved';
-CREATE TABLE IF NOT EXISTS releases (challenger TEXT PRIMARY KEY, stage TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS releases (
+    challenger TEXT PRIMARY KEY, stage TEXT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger (
     seq INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
     evidence TEXT NOT NULL, previous TEXT NOT NULL, digest TEXT NOT NULL);
@@ -210,7 +211,8 @@ class StateStore:
         """Keep one named fact, e.g. the end of the last window that was watched."""
         with self._change() as db:
             db.execute(
-                "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) "
+                "DO UPDATE SET value = excluded.value",
                 (name, value),
             )
 
@@ -223,12 +225,18 @@ class StateStore:
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     seq, time, kind, subject, evidence, previous, digest = row
-    return Entry(seq, time, kind, subject, json.loads(evidence), previous, digest)
+    try:
+        content = dict(json.loads(evidence))
+    except (ValueError, TypeError):  # altered; the chain shows it
+        content = {"unreadable": str(evidence)}
+    return Entry(seq, time, kind, subject, content, previous, digest)
 
 
 def _rollout(body: str) -> Rollout:
     content = json.loads(body)
-    return Rollout(**{**content, "steps": tuple(content["steps"]), "stage": Stage(content["stage"])})
+    return Rollout(
+        **{**content, "steps": tuple(content["steps"]), "stage": Stage(content["stage"])}
+    )
 
 
 def _number(incident_id: str) -> int:

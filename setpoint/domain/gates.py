@@ -59,7 +59,9 @@ class Judged:
     cost: npt.NDArray[np.float64]
 
 
-def judge(rows: Rows, score: npt.NDArray[np.float64], threshold: float, costs: CostMatrix) -> Judged:
+def judge(
+    rows: Rows, score: npt.NDArray[np.float64], threshold: float, costs: CostMatrix
+) -> Judged:
     """Decide rows by threshold and price the decisions."""
     acted = score >= threshold
     cost = costs.of(rows.label, acted, rows.columns)
@@ -211,13 +213,19 @@ def fairness_gate(
     value = share[worst] / share[best]
     low, high = ratio_bounds(counts[worst], counts[best], error_rate)
     outcome = (
-        Outcome.PASSED if value >= floor else Outcome.FAILED if high < floor else Outcome.INCONCLUSIVE
+        Outcome.PASSED
+        if value >= floor
+        else Outcome.FAILED
+        if high < floor
+        else Outcome.INCONCLUSIVE
     )
     reason = (
         f"{worst} {share[worst]:.3f} of {counts[worst][1]}, {best} {share[best]:.3f} of "
         f"{counts[best][1]}: ratio {low:.3f} to {high:.3f}"
     )
-    return Finding(name, outcome, value, floor, "floor", total, error_rate, reason, (low, high), column)
+    return Finding(
+        name, outcome, value, floor, "floor", total, error_rate, reason, (low, high), column
+    )
 
 
 def ratio_bounds(
@@ -250,7 +258,7 @@ def explainability_gate(
         forbidden: Inputs that must not drive decisions.
         max_forbidden: Largest share they may have together.
     """
-    if not shares or not math.isfinite(gap):
+    if not shares or not all(math.isfinite(v) for v in (gap, *shares.values())):
         return [not_measured("explanation", "no SHAP values could be computed")]
     sane = _plain("explanation_additivity", gap, 1e-3, sample, "SHAP values against the margin")
     top = max(shares, key=lambda n: shares[n])
@@ -268,9 +276,7 @@ def explainability_gate(
 def _plain(name: str, value: float, ceiling: float, sample: int, text: str) -> Finding:
     held = value <= ceiling
     outcome = Outcome.PASSED if held else Outcome.FAILED
-    return Finding(
-        name, outcome, value, ceiling, "ceiling", sample, None, f"{text}: {value:.3g}"
-    )
+    return Finding(name, outcome, value, ceiling, "ceiling", sample, None, f"{text}: {value:.3g}")
 
 
 def group_columns(rows: Rows, column: str) -> npt.NDArray[Any]:

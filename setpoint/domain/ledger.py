@@ -53,6 +53,8 @@ def entry_digest(seq: int, time: str, kind: str, subject: str, evidence: Any, pr
 def link(last: Entry | None, time: str, kind: str, subject: str, evidence: Any) -> Entry:
     """The entry that follows ``last``; ``None`` for the first."""
     seq, previous = (last.seq + 1, last.digest) if last else (1, GENESIS)
+    # As it will be read back: JSON turns keys into text, and text sorts differently from numbers.
+    evidence = json.loads(canonical(evidence))
     digest = entry_digest(seq, time, kind, subject, evidence, previous)
     return Entry(seq, time, kind, subject, evidence, previous, digest)
 
@@ -79,7 +81,11 @@ def verify(entries: Iterable[Entry]) -> Break | None:
         if entry.previous != (last.digest if last else GENESIS):
             return Break(entry.seq, "does not follow from the entry before it")
         parts = (entry.time, entry.kind, entry.subject, dict(entry.evidence), entry.previous)
-        if entry.digest != entry_digest(entry.seq, *parts):
+        try:
+            whole = entry.digest == entry_digest(entry.seq, *parts)
+        except ValueError:  # evidence that was never JSON, such as NaN
+            whole = False
+        if not whole:
             return Break(entry.seq, "its content was changed after it was written")
         last = entry
     return None

@@ -52,7 +52,6 @@ class Rows:
 
     def take(self, keep: Bools) -> Rows:
         """The rows where ``keep`` is true."""
-        columns = {name: values[keep] for name, values in self.columns.items()}
         return Rows(
             self.ids[keep],
             self.time[keep],
@@ -60,7 +59,7 @@ class Rows:
             self.numbers[keep],
             self.categories[keep],
             self.label[keep],
-            columns,
+            {name: values[keep] for name, values in self.columns.items()},
         )
 
     def inputs(self) -> Any:
@@ -68,12 +67,14 @@ class Rows:
         import pandas as pd
 
         k = self.numbers.shape[1]
-        frame = {f"n{i}": self.numbers[:, i] for i in range(k)}
+        frame: dict[str, Any] = {f"n{i}": self.numbers[:, i] for i in range(k)}
         frame |= {f"c{i}": self.categories[:, i] for i in range(self.categories.shape[1])}
         return pd.DataFrame(frame)
 
 
-def as_rows(spec: FeatureSpec, features: pa.Table, events: pa.Table, group: str, keep: Sequence[str]) -> Rows:
+def as_rows(
+    spec: FeatureSpec, features: pa.Table, events: pa.Table, group: str, keep: Sequence[str]
+) -> Rows:
     """Put features and raw columns of the same rows, in the same order, together.
 
     Args:
@@ -120,7 +121,7 @@ def hash_share(value: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def split_rows(rows: Rows, holdout: float, judge_recent: float) -> Split:
+def split_rows(rows: Rows, holdout: float, judge_recent: float, since: int | None = None) -> Split:
     """Split by group, and judge on the latest part of the event time.
 
     A group is held out by a fixed hash of its name, so a held-out group never trains any model:
@@ -129,14 +130,17 @@ def split_rows(rows: Rows, holdout: float, judge_recent: float) -> Split:
     Args:
         rows: All labelled rows.
         holdout: Share of groups that judge.
-        judge_recent: Latest share of the event time that judges; 1 for all.
+        judge_recent: Latest share of the event time that tunes and judges; 1 for all.
+        since: Tune and judge on rows from here on instead, microseconds since the epoch: what an
+            incident was about is not drowned in what was before it.
 
     Raises:
         TrainingError: A part has no rows or only one class.
     """
     shares = {g: hash_share(g) for g in set(rows.group.tolist())}
     share = np.array([shares[g] for g in rows.group.tolist()])
-    since = rows.time.max() - judge_recent * (rows.time.max() - rows.time.min())
+    if since is None:
+        since = rows.time.max() - judge_recent * (rows.time.max() - rows.time.min())
     recent = rows.time >= since
     tune_edge = holdout + (1 - holdout) * 0.25
     judge = rows.take((share < holdout) & recent)
@@ -250,7 +254,9 @@ def fit_calibration(raw: Floats, label: npt.NDArray[np.int8]) -> Calibration:
 
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, label)
     x = np.concatenate([[0.0], fitted.X_thresholds_, [1.0]])
-    y = np.concatenate([[fitted.y_thresholds_[0]], fitted.y_thresholds_, [fitted.y_thresholds_[-1]]])
+    y = np.concatenate(
+        [[fitted.y_thresholds_[0]], fitted.y_thresholds_, [fitted.y_thresholds_[-1]]]
+    )
     x, first = np.unique(x, return_index=True)
     y = (1 - 1e-6) * y[first] + 1e-6 * x
     return Calibration(tuple(x.tolist()), tuple(y.tolist()))

@@ -13,7 +13,6 @@ from setpoint.domain.training import Rows, as_rows
 from setpoint.errors import DataError, TrainingError
 from setpoint.workspace import Workspace
 
-
 _TIME = pa.timestamp("us", "UTC")
 
 
@@ -101,9 +100,7 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
     features = compute(spec, known.events, known.labels)
     events = known.events.append_column("label", label)
     wanted = sorted({*project.data.protected, *cost_columns(workspace)})
-    return as_rows(
-        spec, features.filter(keep), events.filter(keep), project.sticky_column, wanted
-    )
+    return as_rows(spec, features.filter(keep), events.filter(keep), project.sticky_column, wanted)
 
 
 def final_labels(workspace: Workspace, known: History) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
@@ -133,4 +130,3 @@ def cost_columns(workspace: Workspace) -> set[str]:
     costs = workspace.project.costs
     cells = (getattr(costs, name) for name in type(costs).model_fields)
     return {cell.column for cell in cells if cell.column is not None}
-

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from setpoint.adapters.fairlearn_groups import group_rates
 from setpoint.adapters.mlflow_registry import CHAMPION
 from setpoint.adapters.onnx_export import onnx_scores
@@ -27,8 +30,12 @@ from setpoint.workspace import Workspace
 def targets(workspace: Workspace) -> list[Target]:
     """The declared setpoints."""
     return [
-        Target(name, s.metric, "floor" if s.floor is not None else "ceiling",
-               s.floor if s.floor is not None else float(s.ceiling or 0.0))  # fmt: skip
+        Target(
+            name,
+            s.metric,
+            "floor" if s.floor is not None else "ceiling",
+            s.floor if s.floor is not None else float(s.ceiling or 0.0),
+        )
         for name, s in workspace.project.setpoints.items()
     ]
 
@@ -78,13 +85,11 @@ def _same_rows(workspace: Workspace, training: Training, champion: Bundle) -> Ro
         return judge_rows
     rows = training_rows(workspace, training.known, champion.features)
     wanted = set(judge_rows.ids.tolist())
-    import numpy as np
-
     same = rows.take(np.array([i in wanted for i in rows.ids.tolist()]))
     return same if same.ids.tolist() == judge_rows.ids.tolist() else None
 
 
-def bundle_scores(bundle: Bundle, rows: Rows):  # type: ignore[no-untyped-def]
+def bundle_scores(bundle: Bundle, rows: Rows) -> npt.NDArray[np.float64]:
     """Calibrated scores of a bundle, [n]."""
     knots = Calibration(bundle.decision.knots.x, bundle.decision.knots.y)
     return knots(onnx_scores(bundle.model, rows))
@@ -118,7 +123,9 @@ def _explainability(workspace: Workspace, training: Training) -> list[Finding]:
     )
 
 
-def record_verdict(workspace: Workspace, candidate: Candidate, verdict: Verdict, cause: str) -> None:
+def record_verdict(
+    workspace: Workspace, candidate: Candidate, verdict: Verdict, cause: str
+) -> None:
     """Write the verdict to the ledger and to the version's tags."""
     kind = "accepted" if verdict.passed else "refused"
     workspace.state.record(

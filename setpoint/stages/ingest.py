@@ -81,24 +81,44 @@ def current(workspace: Workspace, batches: tuple[str, ...] = ()) -> Ingested:
 
 
 def _take(workspace: Workspace, uri: str, table: str) -> list[str]:
+    """Take in the new batches of an address, in the order of their names."""
     from setpoint.adapters.quarantine import quarantine
     from setpoint.adapters.sources import list_batches
 
     latest = workspace.snapshots(table).latest()
     known = set(latest.batches) if latest else set()
-    taken: list[str] = []
+    new: list[tuple[str, pa.Table, TableSpec]] = []
     for ref in list_batches(workspace.address(uri), workspace.s3):
         if ref.name in known:
             continue
         try:
-            batch, spec = _read(workspace, ref, table)
+            new.append((ref.name, *_read(workspace, ref, table)))
         except DataError as err:
             kept = quarantine(ref, str(err), str(workspace.quarantine / table), s3=workspace.s3)
             fix = f"{err.fix}; the batch is kept whole in {kept}"
             raise DataError(err.what, where=err.where, fix=fix) from err
-        take_batch(workspace, table, batch, ref.name, spec)
-        taken.append(f"{table}/{ref.name}")
-    return taken
+    sound = _sound_together(workspace, table, new)
+    for name, batch, spec in new:
+        if not sound:
+            check_batch(workspace, table, batch, name, spec)
+        append_batch(workspace, table, batch, name, spec)
+    return [f"{table}/{name}" for name, _, _ in new]
+
+
+def _sound_together(
+    workspace: Workspace, table: str, new: list[tuple[str, pa.Table, TableSpec]]
+) -> bool:
+    """Whether all new batches pass as one: one run of the suite instead of one a batch.
+
+    If not, each is judged alone, so that only the failing one is refused.
+    """
+    from setpoint.adapters.expectations import validate
+
+    if len(new) < 2 or len({spec for _, _, spec in new}) > 1:
+        return False
+    together = pa.concat_tables([batch for _, batch, _ in new])
+    name = f"{new[0][0]} to {new[-1][0]}"
+    return validate(together, new[0][2], name, workspace.root / "datadocs" / table).passed
 
 
 def _read(workspace: Workspace, ref: BatchRef, table: str) -> tuple[pa.Table, TableSpec]:
@@ -122,19 +142,27 @@ def _read(workspace: Workspace, ref: BatchRef, table: str) -> tuple[pa.Table, Ta
     return conform(rows, spec, ref.uri, ignore=ignore, aliases=aliases), spec
 
 
-def take_batch(workspace: Workspace, table: str, batch: pa.Table, name: str, spec: TableSpec) -> None:
-    """Validate one conformed batch and append it, its own labels apart.
+def check_batch(
+    workspace: Workspace, table: str, batch: pa.Table, name: str, spec: TableSpec
+) -> None:
+    """Validate one conformed batch.
 
     Raises:
         ValidationFailed: It breaks the schema; it was quarantined whole.
     """
-    from setpoint.adapters.quarantine import quarantine
     from setpoint.adapters.expectations import validate
+    from setpoint.adapters.quarantine import quarantine
 
     report = validate(batch, spec, name, workspace.root / "datadocs" / table)
     if not report.passed:
-        kept = quarantine(batch, {"rules": [str(r) for r in report.failed]}, workspace.quarantine / table, name=name)
-        report.raise_if_failed(kept)
+        rules = {"rules": [str(r) for r in report.failed]}
+        report.raise_if_failed(quarantine(batch, rules, workspace.quarantine / table, name=name))
+
+
+def append_batch(
+    workspace: Workspace, table: str, batch: pa.Table, name: str, spec: TableSpec
+) -> None:
+    """Append one validated batch to its snapshots, the labels it carries apart."""
     project = workspace.project
     if table == "labels":
         timed = batch if "known_at" in batch.column_names else _with_known_at(workspace, batch)
@@ -157,12 +185,14 @@ def _with_known_at(workspace: Workspace, labels: pa.Table) -> pa.Table:
     """
     data, store = workspace.project.data, workspace.snapshots("events")
     latest = store.latest()
-    times = store.read(latest.version, columns=[data.event_id, data.event_time]) if latest else None
-    place = pc.index_in(labels[data.event_id], times[data.event_id].combine_chunks()) if times else None
-    if place is None or place.null_count:
-        count = labels.num_rows if place is None else place.null_count
+    orphans = labels.num_rows
+    if latest is not None:
+        times = store.read(latest.version, columns=[data.event_id, data.event_time])
+        place = pc.index_in(labels[data.event_id], times[data.event_id].combine_chunks())
+        orphans = place.null_count
+    if orphans:
         raise DataError(
-            f"{count} of {labels.num_rows} labels belong to no event and do not say when they "
+            f"{orphans} of {labels.num_rows} labels belong to no event and do not say when they "
             "became known",
             where=", ".join(data.labels),
             fix="deliver the events first, or add a column known_at",

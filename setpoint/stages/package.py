@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from setpoint.adapters.docker_images import DockerImages
+from setpoint.adapters.docker_images import DEFAULT_BASE, DockerImages
 from setpoint.errors import PlatformError
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace
@@ -61,7 +61,8 @@ def _build(workspace: Workspace, candidate: Candidate) -> Packaged:
             )
         return Packaged("process", "", f"No Docker engine answers ({reason}). Runs as a process.")
     tag = f"setpoint/{workspace.project.name}:{candidate.version}"
-    arguments = {"base_image": plan.base_image} if plan.base_image else {}
-    image = images.build(Path(candidate.bundle), candidate.version, tag, **arguments)
+    image = images.build(
+        Path(candidate.bundle), candidate.version, tag, plan.base_image or DEFAULT_BASE
+    )
     images.smoke(image.id, None)
     return Packaged("docker", tag, f"{tag}, {image.size_bytes / 1e6:.0f} MB, smoke-tested.")

@@ -163,7 +163,9 @@ def _errors(workspace: Workspace, counts: ServiceCounts) -> Finding:
     )
 
 
-def _latency(workspace: Workspace, challenger: ServiceCounts, champion: ServiceCounts | None) -> Finding:
+def _latency(
+    workspace: Workspace, challenger: ServiceCounts, champion: ServiceCounts | None
+) -> Finding:
     """Share of slow answers: a breach needs proof, and proof that the champion is faster."""
     plan = workspace.project.release
     found = watch_ceiling(
@@ -234,5 +236,3 @@ def _record(workspace: Workspace, rollout: Rollout, kind: str, evidence: dict[st
             "evidence": evidence,
         },
     )
-
-

@@ -28,6 +28,11 @@ def waiting(workspace: Workspace, now: datetime) -> list[Incident]:
     return found
 
 
+def began(workspace: Workspace, incident: Incident) -> datetime:
+    """Start of the window whose labels opened the incident: candidates are judged from there."""
+    return incident.opened_at - workspace.project.label_age - workspace.project.watch.window
+
+
 def promoted(workspace: Workspace, incident: Incident, version: str) -> Incident:
     """The challenger was promoted: the incident is over."""
     now = workspace.clock.now()

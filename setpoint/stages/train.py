@@ -17,8 +17,9 @@ from setpoint.adapters.onnx_export import check_parity, to_onnx
 from setpoint.adapters.optuna_search import search
 from setpoint.adapters.plots import training_plots
 from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundle
-from setpoint.domain.metrics import average_precision, roc_auc
+from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.gates import Judged, judge
+from setpoint.domain.metrics import average_precision, roc_auc
 from setpoint.domain.profile import build_profile
 from setpoint.domain.training import (
     Parameters,
@@ -83,15 +84,24 @@ def assemble(workspace: Workspace, now: datetime | None) -> tuple[Rows, History]
     return rows, known
 
 
-def fit(workspace: Workspace, rows: Rows, known: History) -> Training:
+def fit(
+    workspace: Workspace, rows: Rows, known: History, since: datetime | None = None
+) -> Training:
     """Search parameters, fit, calibrate, choose the threshold.
+
+    Args:
+        workspace: The project.
+        rows: Rows with complete labels.
+        known: What they were assembled from.
+        since: Judge on rows from here on; default: the project file's ``judge_recent``.
 
     Raises:
         TrainingError: A part of the split lacks a class.
     """
     project = workspace.project
     costs = project.costs.matrix()
-    split = split_rows(rows, project.train.holdout, project.train.judge_recent)
+    start = None if since is None else round(since.timestamp() * MICROSECONDS)
+    split = split_rows(rows, project.train.holdout, project.train.judge_recent, start)
     fitted: dict[Parameters, TrainedModel] = {}
 
     def cost_of(parameters: Parameters) -> float:
@@ -208,7 +218,9 @@ def _reference(
     spec = project.feature_spec()
     recent = training.split.judge
     columns: dict[str, Any] = {
-        name: recent.numbers[:, i].astype(np.float64) for i, name in enumerate(spec.number_names)
+        name: recent.numbers[:, i].astype(np.float64)
+        for i, name in enumerate(spec.number_names)
+        if name not in spec.calendar  # a window shorter than a week drifts by the calendar alone
     }
     columns |= {name: recent.categories[:, i] for i, name in enumerate(spec.categories)}
     columns["score"] = judged.score

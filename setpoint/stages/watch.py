@@ -119,9 +119,7 @@ def ripe_decisions(
     end = now - project.label_age
     wanted = tuple(sorted({*cost_columns(workspace), *project.data.protected}))
     table = log.read(
-        DecisionQuery(
-            start=end - project.watch.window, end=end, version=version, request=wanted
-        )
+        DecisionQuery(start=end - project.watch.window, end=end, version=version, request=wanted)
     )
     label = table["label"]
     # What became known only after this look was not known to it.

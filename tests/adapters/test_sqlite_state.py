@@ -1,0 +1,161 @@
+"""The state store: one open incident a cause, releases that survive, a ledger that only grows."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from setpoint.adapters.sqlite_state import StateStore
+from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.domain.rollout import Rollout, Stage
+from setpoint.errors import StateError
+
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StateStore:
+    return StateStore(tmp_path / "state.db", "cards")
+
+
+def _incident(cause: Cause = Cause.DRIFT, value: float = 0.3) -> Incident:
+    finding = Finding("psi", Outcome.FAILED, value, 0.25, "ceiling", 900, 0.001, "high", (0.2, 0.4))
+    return Incident("", cause, Severity.HIGH, Status.OPEN, NOW, "v1", (finding,))
+
+
+def test_an_incident_is_read_as_it_was_written(store: StateStore) -> None:
+    opened, new = store.open_incident(_incident())
+    assert new and opened.id == "cards-1"
+    assert store.incident("cards-1") == opened
+    closed = opened.move(Status.RESOLVED, note="passed", at=NOW)
+    store.save_incident(closed)
+    assert StateStore(store.path, "cards").incidents() == [closed]
+    assert store.incidents(only_open=True) == []
+
+
+def test_a_second_incident_of_an_open_cause_is_the_first_with_newer_findings(
+    store: StateStore,
+) -> None:
+    first, _ = store.open_incident(_incident(value=0.3))
+    taken = store.take_incident(first.id, "run-1")
+    second, new = store.open_incident(_incident(value=0.9))
+    assert taken is not None and not new
+    assert (second.id, second.status, second.taken_by) == (first.id, Status.RESPONDING, "run-1")
+    assert second.findings[0].value == 0.9
+    assert len(store.incidents()) == 1
+
+
+def test_causes_have_incidents_of_their_own_and_a_resolved_one_stays_so(store: StateStore) -> None:
+    drift, _ = store.open_incident(_incident())
+    store.open_incident(_incident(Cause.PERFORMANCE))
+    store.save_incident(drift.move(Status.RESOLVED, at=NOW))
+    again, new = store.open_incident(_incident())
+    assert new and again.id == "cards-3"
+    assert [i.id for i in store.incidents(only_open=True)] == ["cards-2", "cards-3"]
+
+
+def test_of_many_runs_one_takes_an_incident(store: StateStore) -> None:
+    store.open_incident(_incident())
+    with ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda i: store.take_incident("cards-1", f"run-{i}"), range(8)))
+    winners = [t for t in taken if t is not None]
+    assert len(winners) == 1
+    assert store.incident("cards-1").taken_by == winners[0].taken_by
+
+
+@pytest.mark.parametrize("name", ["cards-7", "other-1", "cards", "", "cards-x"])
+def test_an_unknown_incident_is_an_error(store: StateStore, name: str) -> None:
+    store.open_incident(_incident())
+    with pytest.raises(StateError, match="there is no incident"):
+        store.incident(name)
+
+
+def test_a_release_is_resumed_where_it_was(store: StateStore) -> None:
+    rollout = Rollout("v2", "v1", (5, 100), True)
+    while not rollout.ended:
+        store.save_release(rollout)
+        assert store.unfinished_releases() == [rollout] == [store.release("v2")]
+        rollout = rollout.advance(Outcome.PASSED)
+    store.save_release(rollout)
+    assert store.unfinished_releases() == [] and store.release("v3") is None
+    kept = store.release("v2")
+    assert kept is not None and kept.stage is Stage.PROMOTED
+
+
+def test_the_ledger_is_read_as_written_and_holds(store: StateStore) -> None:
+    evidence = {"nested": {"b": [1, 2.5, None], "a": "ö"}, "counts": {2: "two", 10: "ten"}}
+    entries = [store.record(NOW, "accepted", f"cards/v{i}", evidence) for i in range(3)]
+    assert store.ledger() == entries
+    assert store.verify_ledger() is None
+
+
+def test_threads_that_write_at_once_make_one_chain(store: StateStore) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: store.record(NOW, "accepted", f"v{i}", {}), range(20)))
+    assert [e.seq for e in store.ledger()] == list(range(1, 21))
+    assert store.verify_ledger() is None
+
+
+def test_what_is_no_json_is_refused_and_leaves_nothing(store: StateStore) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        store.record(NOW, "accepted", "v1", {"value": float("nan")})
+    assert store.ledger() == []
+
+
+@pytest.mark.parametrize("change", ["UPDATE ledger SET kind = 'x'", "DELETE FROM ledger"])
+def test_the_database_refuses_to_change_the_ledger(store: StateStore, change: str) -> None:
+    store.record(NOW, "accepted", "v1", {})
+    with sqlite3.connect(store.path) as db, pytest.raises(sqlite3.DatabaseError, match="append"):
+        db.execute(change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE ledger SET subject = 'v9' WHERE seq = 2",
+        "UPDATE ledger SET evidence = '{\"value\":2}' WHERE seq = 2",
+        "UPDATE ledger SET evidence = 'not json' WHERE seq = 2",
+        "UPDATE ledger SET evidence = '{\"value\":NaN}' WHERE seq = 2",
+        "DELETE FROM ledger WHERE seq = 1",
+    ],
+)
+def test_a_change_behind_the_triggers_is_found(store: StateStore, change: str) -> None:
+    for i in range(3):
+        store.record(NOW, "accepted", f"v{i}", {"value": 1})
+    with sqlite3.connect(store.path) as db:
+        db.execute("DROP TRIGGER ledger_keeps")
+        db.execute("DROP TRIGGER ledger_stays")
+        db.execute(change)
+    found = store.verify_ledger()
+    assert found is not None and found.seq == 2
+
+
+def test_facts_are_kept_and_replaced(store: StateStore) -> None:
+    assert store.recall("watched_until") is None
+    store.remember("watched_until", "a")
+    store.remember("watched_until", "b")
+    assert StateStore(store.path, "cards").recall("watched_until") == "b"
+
+
+def test_a_damaged_file_is_a_state_error_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(b"this is no database, and long enough to be looked at " * 20)
+    with pytest.raises(StateError, match="not a usable state database") as caught:
+        StateStore(path, "cards")
+    assert str(path) in str(caught.value) and caught.value.fix
+
+
+def test_a_file_cut_in_half_is_a_state_error(store: StateStore) -> None:
+    for i in range(50):
+        store.record(NOW, "accepted", f"v{i}", {"text": "x" * 200})
+    with sqlite3.connect(store.path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = store.path.read_bytes()
+    store.path.write_bytes(data[: len(data) // 2 // 4096 * 4096 - 100])
+    with pytest.raises(StateError, match="not a usable state database"):
+        StateStore(store.path, "cards")

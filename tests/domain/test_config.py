@@ -1,0 +1,197 @@
+"""A wrong project file names line, field, value and what is allowed; nothing raw comes out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from setpoint.config import json_schema, load_project, parse_duration, parse_project
+from setpoint.errors import ProjectFileError
+
+PROJECT = """\
+name: loans
+owner: {team: credit, contact: credit@example.org}
+data:
+  events: data/events
+  event_id: id
+  event_time: at
+  entities: {person: person}
+  columns:
+    id: {type: id}
+    at: {type: time}
+    person: {type: id}
+    amount: {type: number, min: 0, max: 9}
+    good: {type: category, values: ["0", "1"]}
+target: {column: good, delay: 7d}
+features:
+  columns: [amount]
+setpoints:
+  ranking: {metric: roc_auc, floor: 0.7}
+release: {steps: [5, 100]}
+"""
+
+
+def _line_of(text: str, part: str) -> int:
+    return next(i for i, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+def test_a_right_project_file_is_read() -> None:
+    project = parse_project(PROJECT)
+    assert project.target.delay == timedelta(days=7)
+    assert project.feature_spec().names == ("amount",)
+    assert project.events_spec().label == "good"
+    assert "good" not in project.request_spec().names
+
+
+# what it was, what it becomes, the field named, what is shown of value and rule
+MISTAKES = {
+    "unknown field": ("target: {", "target: {colour: red, ", "target.colour", "red", "not a field"),
+    "missing field": ("  event_id: id\n", "", "data.event_id", "", "required"),
+    "wrong type": ("min: 0", "min: low", "data.columns.amount.min", "'low'", "valid number"),
+    "not a number": ("floor: 0.7", "floor: .nan", "ranking.floor", "nan", "finite number"),
+    "text for a whole number": ("steps: [5", "steps: [five", "release.steps.0", "'five'", "integer"),
+    "unknown choice": ("type: number", "type: money", "amount.type", "'money'", "'number'"),
+    "unknown metric": ("roc_auc", "f1", "setpoints.ranking.metric", "'f1'", "'recall'"),
+    "bad duration": ("7d", "a week", "target.delay", "'a week'", "90s, 15m, 12h or 7d"),
+    "endless duration": ("7d", "99999999999d", "target.delay", "99999999999d", "999999999d"),
+    "number as duration": ("7d", "7", "target.delay", "7", "90s, 15m, 12h or 7d"),
+    "min above max": ("min: 0", "min: 10", "data.columns.amount", "", "min 10 is above max 9"),
+    "floor and ceiling": ("0.7}", "0.7, ceiling: 1}", "setpoints.ranking", "", "floor or a ceiling"),
+    "neither side": (", floor: 0.7", "", "setpoints.ranking", "", "floor or a ceiling"),
+    "steps not rising": ("[5, 100]", "[50, 5, 100]", "release", "", "rise and end with 100"),
+    "steps that do not end": ("[5, 100]", "[5, 50]", "release", "", "rise and end with 100"),
+    "no steps": ("[5, 100]", "[]", "release", "", "rise and end with 100"),
+    "bad name": ("name: loans", "name: My Loans", "name", "'My Loans'", "pattern"),
+    "unquoted value": ('["0", "1"]', "[0, 1]", "good.values.0", "0", "valid string"),
+    "section is a list": ("target: {column: good, delay: 7d}", "target: [good]", "target", "good", "dictionary"),
+    "no setpoint": ("setpoints:\n  ranking: {metric: roc_auc, floor: 0.7}", "setpoints: {}", "setpoints", "", "at least 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_names_line_field_value_and_rule(kind: str) -> None:
+    old, new, field, value, rule = MISTAKES[kind]
+    assert old in PROJECT
+    text = PROJECT.replace(old, new, 1)
+    with pytest.raises(ProjectFileError) as caught:
+        parse_project(text, "here.yaml")
+    message = caught.value.what
+    assert field in message and value in message and rule in message
+    section = field.split(".")[0]
+    assert message.startswith("line ")
+    line = int(message.split()[1].rstrip(":"))
+    assert line >= _line_of(text, f"{section}:")
+    assert caught.value.where == "here.yaml" and caught.value.fix
+
+
+def test_the_line_named_is_the_line_of_the_mistake() -> None:
+    text = PROJECT.replace("min: 0", "min: low")
+    with pytest.raises(ProjectFileError, match=f"line {_line_of(text, 'min: low')}: "):
+        parse_project(text)
+
+
+def test_every_mistake_of_a_file_is_named_at_once() -> None:
+    text = PROJECT.replace("min: 0", "min: low").replace("7d", "soon").replace("roc_auc", "f1")
+    with pytest.raises(ProjectFileError) as caught:
+        parse_project(text)
+    assert len(caught.value.what.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("event_id: id", "event_id: nr", "data.event_id names column 'nr'"),
+        ("event_time: at", "event_time: when", "data.event_time names column 'when'"),
+        ("person: person}", "person: customer}", "data.entities.person names column 'customer'"),
+        ("  columns: [amount]", "  columns: [amuont]", "features.columns names column 'amuont'"),
+        ("target: {column: good", "target: {column: bad", "target.column 'bad'"),
+        ("  columns: [amount]", "  columns: []", "declares no input"),
+        (
+            "  columns: [amount]",
+            "  windows: [{entity: shop, over: [1d]}]",
+            "entity 'shop' is not in data.entities",
+        ),
+        (
+            "release:",
+            "costs: {false_negative: {column: amnt}}\nrelease:",
+            "costs.false_negative names column 'amnt'",
+        ),
+    ],
+)
+def test_a_reference_to_an_unknown_column_is_named(old: str, new: str, said: str) -> None:
+    with pytest.raises(ProjectFileError) as caught:
+        parse_project(PROJECT.replace(old, new, 1))
+    assert said in str(caught.value)
+
+
+def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ProjectFileError, match=r"gone\.yaml.*cannot read(.|\n)*setpoint init"):
+        load_project(tmp_path / "gone.yaml")
+
+
+def test_a_folder_and_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path, tmp_path / "x.yaml"):
+        with pytest.raises(ProjectFileError, match="cannot read the project file"):
+            load_project(path)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "just text", "42"])
+def test_an_empty_file_or_one_without_fields_is_refused(text: str) -> None:
+    with pytest.raises(ProjectFileError, match="empty or not a mapping"):
+        parse_project(text)
+
+
+def test_broken_yaml_names_the_line() -> None:
+    text = PROJECT.replace("[amount]", "[amount")
+    with pytest.raises(ProjectFileError, match=r"line \d+: not valid YAML"):
+        parse_project(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 2024-13-45", "a: \x00", "a: *b", "{[1]: 2}: 3", "!!python/object:os.system {}"]
+)
+def test_yaml_that_makes_no_value_is_a_project_file_error(text: str) -> None:
+    with pytest.raises(ProjectFileError):
+        parse_project(text)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=80))
+def test_no_text_whatever_raises_anything_but_a_project_file_error(text: str) -> None:
+    with pytest.raises(ProjectFileError):
+        parse_project(text)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.sampled_from(PROJECT.splitlines()),
+    st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), max_size=20),
+)
+def test_a_damaged_line_is_read_or_refused(line: str, junk: str) -> None:
+    try:
+        parse_project(PROJECT.replace(line, line.partition(":")[0] + ": " + junk))
+    except ProjectFileError as err:
+        assert err.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("15m", 900), ("12h", 43_200), ("7d", 604_800), ("1.5h", 5400)],
+)
+def test_durations_are_read(text: str, seconds: int) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "7 days", "1d2h", "1e3s", None, True])
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="a duration is a number and a unit"):
+        parse_duration(text)
+
+
+def test_the_json_schema_lists_every_section() -> None:
+    assert {"name", "data", "target", "setpoints", "gates"} <= set(json_schema()["properties"])

@@ -1,0 +1,1 @@
+"""Tests of the stages: real stores, small data."""

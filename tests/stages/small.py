@@ -1,0 +1,79 @@
+"""A small synthetic project in a folder: a score that can be learned, two groups, own labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from setpoint.config import Environment, load_project
+from setpoint.workspace import Workspace
+
+PROJECT = """\
+name: small
+owner: {team: tests, contact: tests@example.org}
+data:
+  events: data
+  event_id: id
+  event_time: at
+  protected: [sex]
+  columns:
+    id: {type: id}
+    at: {type: time}
+    x: {type: number, min: -20, max: 20}
+    y: {type: number, min: -20, max: 20, nullable: true}
+    kind: {type: category, values: [a, b]}
+    sex: {type: category, values: [f, m], personal: true}
+    bad: {type: category, values: ["0", "1"]}
+target: {column: bad, positive: "1", delay: 1d}
+costs: {false_negative: 5, false_positive: 1, true_positive: 1}
+features: {columns: [x, y, kind], calendar: [hour]}
+setpoints:
+  ranking: {metric: roc_auc, floor: 0.6}
+train: {holdout: 0.4, judge_recent: 1.0, trials: 1, max_iter: 12, seed: 3}
+gates: {min_sample: 100, fairness: {floor: 0.5, min_group: 10}}
+package: {image: never}
+"""
+
+APART = (
+    PROJECT.replace("  events: data\n", "  events: data\n  labels: labels\n")
+    .replace('    bad: {type: category, values: ["0", "1"]}\n', "")
+)  # fmt: skip
+
+
+def make_frame(rows: int = 1200, seed: int = 0, start: int = 0) -> pd.DataFrame:
+    """Events of 30 days, with their label ``bad``."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=rows), rng.normal(size=rows)
+    chance = 1 / (1 + np.exp(-(2.5 * x + y)))
+    at = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(
+        np.sort(rng.integers(0, 30 * 86_400, rows)), unit="s"
+    )
+    return pd.DataFrame(
+        {
+            "id": [f"e{start + i}" for i in range(rows)],
+            "at": at,
+            "x": x,
+            "y": np.where(rng.random(rows) < 0.05, np.nan, y),
+            "kind": rng.choice(["a", "b"], rows),
+            "sex": rng.choice(["f", "m"], rows),
+            "bad": np.where(rng.random(rows) < chance, "1", "0"),
+        }
+    )
+
+
+def make_workspace(folder: Path, text: str = PROJECT) -> Workspace:
+    """A workspace whose batches are in ``folder/data`` (and ``folder/labels``)."""
+    for name in ("data", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    file = folder / "setpoint.yaml"
+    file.write_text(text, "utf-8")
+    return Workspace(load_project(file), file, folder / "state", Environment())
+
+
+def deliver(workspace: Workspace, name: str, frame: pd.DataFrame, table: str = "data") -> Path:
+    """Put a batch where the project file says the data are."""
+    path = workspace.project_file.parent / table / name
+    frame.to_parquet(path)
+    return path

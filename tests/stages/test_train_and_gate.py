@@ -1,0 +1,139 @@
+"""A small project from data to verdict: the same bundle again, and no gate that opens blindly."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from setpoint.adapters.mlflow_registry import CANDIDATE, CHAMPION
+from setpoint.domain.bundle import read_bundle
+from setpoint.domain.findings import Outcome, Verdict
+from setpoint.stages.gate import bundle_scores, record_verdict, run_gates
+from setpoint.stages.ingest import Ingested, ingest
+from setpoint.stages.train import Candidate, Training, assemble, fit, publish
+from setpoint.workspace import Workspace
+from tests.stages.small import deliver, make_frame, make_workspace
+
+AGAINST = "saves_against_champion"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The small project with its first version, and its verdict while nothing was in service."""
+
+    workspace: Workspace
+    snapshot: Ingested
+    training: Training
+    candidate: Candidate
+    first: Verdict
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    # Once for the file: tracking database and training cost seconds.
+    workspace = make_workspace(tmp_path_factory.mktemp("small"))
+    deliver(workspace, "1.parquet", make_frame())
+    snapshot = ingest(workspace)
+    training = fit(workspace, *assemble(workspace, None))
+    candidate = publish(workspace, training, snapshot, "first")
+    return Trained(
+        workspace, snapshot, training, candidate, run_gates(workspace, candidate, training)
+    )
+
+
+def _findings(verdict: Verdict) -> dict[str, Outcome]:
+    return {f.name: f.outcome for f in verdict}
+
+
+def test_a_published_bundle_is_readable_and_scores_as_the_model_did(trained: Trained) -> None:
+    workspace, candidate = trained.workspace, trained.candidate
+    bundle = read_bundle(workspace.bundle(candidate.version))
+    assert bundle.manifest.digest == candidate.digest
+    assert bundle.features == workspace.project.feature_spec()
+    assert bundle.decision.threshold == trained.training.model.threshold
+    rows = trained.training.split.judge
+    assert np.allclose(bundle_scores(bundle, rows), trained.training.model.scores(rows), atol=1e-4)
+
+
+def test_the_registry_knows_the_version_by_its_bundle(trained: Trained) -> None:
+    registry, candidate = trained.workspace.registry, trained.candidate
+    tags = registry.tags(candidate.version)
+    assert tags["bundle_digest"] == candidate.digest
+    assert tags["snapshot"] == trained.snapshot.digest
+    assert registry.version_of(CANDIDATE) is not None
+
+
+def test_the_first_version_is_judged_without_a_champion(trained: Trained) -> None:
+    found = _findings(trained.first)
+    assert AGAINST not in found
+    assert {"ranking", "fairness_sex", "largest_driver", "explanation_additivity"} <= set(found)
+    assert found["ranking"] == Outcome.PASSED
+    assert all(f.value is not None for f in trained.first if f.outcome == Outcome.PASSED)
+
+
+def test_rows_younger_than_the_label_delay_are_left_out(trained: Trained) -> None:
+    split, now = trained.training.split, trained.training.known.now
+    newest = max(part.time.max() for part in (split.fit, split.tune, split.judge))
+    assert newest <= (now - trained.workspace.project.target.delay).timestamp() * 1_000_000
+
+
+def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
+    workspace = trained.workspace
+    again = fit(workspace, *assemble(workspace, None))
+    candidate = publish(workspace, again, trained.snapshot, "again")
+    first, second = (
+        read_bundle(workspace.bundle(v)) for v in (trained.candidate.version, candidate.version)
+    )
+    assert second.manifest.version != first.manifest.version
+    assert second.model == first.model
+    assert second.decision == first.decision
+    assert second.profile == first.profile
+    assert candidate.metrics == trained.candidate.metrics
+
+
+def test_an_equal_challenger_is_not_promoted(trained: Trained) -> None:
+    workspace, version = trained.workspace, trained.candidate.version
+    workspace.registry.point(CHAMPION, version)
+    verdict = run_gates(workspace, trained.candidate, trained.training)
+    assert _findings(verdict)[AGAINST] in (Outcome.INCONCLUSIVE, Outcome.FAILED)
+    assert not verdict.passed
+
+
+def test_champion_and_challenger_are_compared_on_the_same_rows(trained: Trained) -> None:
+    workspace, version = trained.workspace, trained.candidate.version
+    workspace.registry.point(CHAMPION, version)
+    verdict = run_gates(workspace, trained.candidate, trained.training)
+    [against] = [f for f in verdict if f.name == AGAINST]
+    # The same model on the same rows: not one difference.
+    assert against.value == 0.0
+    assert against.sample == len(trained.training.split.judge)
+
+
+@pytest.mark.parametrize("damage", ["gone", "altered"])
+def test_a_champion_that_cannot_be_read_is_an_error_and_no_pass(
+    trained: Trained, damage: str
+) -> None:
+    workspace = trained.workspace
+    version = workspace.registry.register(trained.candidate.run_id, workspace.root, {})
+    folder = workspace.bundle(version)
+    if damage == "altered":
+        shutil.copytree(workspace.bundle(trained.candidate.version), folder)
+        with (folder / "model.onnx").open("ab") as file:
+            file.write(b"\0")
+    workspace.registry.point(CHAMPION, version)
+    verdict = run_gates(workspace, trained.candidate, trained.training)
+    assert _findings(verdict)[AGAINST] == Outcome.ERROR
+    assert not verdict.passed
+
+
+def test_a_refusal_is_written_to_the_ledger_with_its_evidence(trained: Trained) -> None:
+    workspace, candidate = trained.workspace, trained.candidate
+    record_verdict(workspace, candidate, Verdict(), "nothing was checked")
+    entry = workspace.state.ledger()[-1]
+    assert (entry.kind, entry.subject) == ("refused", f"small/{candidate.version}")
+    assert entry.evidence["bundle"] == candidate.digest
+    assert entry.evidence["snapshot"] == trained.snapshot.digest
+    assert workspace.state.verify_ledger() is None
