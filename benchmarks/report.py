@@ -50,7 +50,10 @@ def read(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
 def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The page."""
     lines = ["# Measured", "", "Written by `python -m benchmarks.report` from `results/*.json`."]
-    lines += ["Figures depend on the machine; the cores and the load are in each file.", ""]
+    lines += [
+        "Figures depend on the machine: each file has its cores, most the load before the run.",
+        "",
+    ]
     lines += ["| benchmark | figure | value | what it is |", "|---|---|---:|---|"]
     for name, keys in HEADLINES.items():
         for key, meaning in keys.items():

@@ -24,16 +24,15 @@ def main() -> int:
     from prefect.exceptions import ObjectAlreadyExists
     from prefect.workers.process import ProcessWorker
 
-    with get_client(sync_client=True) as client:
-        with suppress(ObjectAlreadyExists):  # applying again is allowed
-            client.create_work_pool(
-                WorkPoolCreate(
-                    name=POOL,
-                    type="process",
-                    base_job_template=ProcessWorker.get_default_base_job_template(),
-                    concurrency_limit=4,
-                )
-            )
+    pool = WorkPoolCreate(
+        name=POOL,
+        type="process",
+        base_job_template=ProcessWorker.get_default_base_job_template(),
+        concurrency_limit=4,
+    )
+    # Applying again is allowed.
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(pool)
     file = scheduled(Path(os.environ["SETPOINT_ROOT"]), float(os.environ["SETPOINT_WATCH_SECONDS"]))
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     command += ["--prefect-file", str(file)]

@@ -101,7 +101,6 @@ def _supervise(link: socket.socket) -> None:
     pid = os.fork()
     if pid == 0:
         link.close()
-        os.setsid()
         for source, target in zip(fds, (1, 2), strict=True):
             os.dup2(source, target)
         os.chdir(folder)

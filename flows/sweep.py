@@ -9,10 +9,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 
+from setpoint.domain.findings import Verdict
 from setpoint.domain.incidents import Status
 from setpoint.stages import respond as stage
 from setpoint.workspace import open_workspace
-from tasks import watching
+from tasks import releasing, watching
 
 
 @flow(name="sweep", persist_result=False)
@@ -21,6 +22,9 @@ def sweep() -> State[None]:
     workspace = open_workspace()
     for incident in workspace.state.incidents(only_open=True):
         if incident.status == Status.RESPONDING and _is_dead(incident.taken_by):
+            for rollout in workspace.state.unfinished_releases():
+                back = rollout.roll_back(f"its run {incident.taken_by} died")
+                releasing.settle(workspace, back, Verdict())
             stage.failed(workspace, incident, f"run {incident.taken_by} died")
     waiting = stage.waiting(workspace, workspace.clock.now())
     for incident in waiting:

@@ -133,7 +133,8 @@ def run_backtest(
     begin = _begin(rows, train_until)
     end = _moment(int(rows.time.max()))
     tell(
-        f"{len(rows):,} labelled rows; trains up to {begin:%Y-%m-%d %H:%M}, streams to {end:%Y-%m-%d %H:%M}"
+        f"{len(rows):,} labelled rows; trains up to {begin:%Y-%m-%d %H:%M}, streams to "
+        f"{end:%Y-%m-%d %H:%M}"
     )
     clock = StreamClock(workspace.state)
     clock.advance(begin)

@@ -271,7 +271,7 @@ def backtest(
     ] = None,
     cron: Annotated[int, typer.Option(help="Looks between retrainings of the cron baseline.")] = 7,
 ) -> None:
-    """Play a history through the loop: what it would have done, and what it would have been worth."""
+    """Play a history through the loop: what it would have done and been worth."""
     from setpoint.backtest import run_backtest, show_backtest
     from setpoint.config import load_project
 

@@ -284,7 +284,7 @@ costs: {{false_negative: 1, false_positive: 1, true_positive: 0, true_negative: 
 features:
   columns: [{inputs}]
   calendar: []             # hour, weekday, weekend, night
-  windows: []              # e.g. - {{entity: customer, column: amount, compute: [mean], over: [1d, 7d]}}
+  windows: []              # e.g. - {{entity: customer, compute: [count], over: [1d, 7d]}}
   risks: []                # e.g. - {{entity: terminal, over: [7d], delay: 7d}}
 
 # What the model must hold. Leaving a setpoint opens an incident.

@@ -27,6 +27,7 @@ def take_in(workspace: Workspace) -> stage.Ingested:
     show.text(
         "snapshot",
         f"## Snapshot `{done.digest[:16]}`\n{done.rows:,} events, Delta versions "
-        f"{done.events_version} (events) and {done.labels_version} (labels).\n\nNew batches:\n{new}",
+        f"{done.events_version} (events) and {done.labels_version} (labels).\n\n"
+        f"New batches:\n{new}",
     )
     return done

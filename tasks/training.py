@@ -46,7 +46,8 @@ def publish(
     show.text(
         "candidate-metrics",
         f"## Candidate {made.version}\nbundle `{made.digest[:16]}`, snapshot "
-        f"`{made.snapshot[:16]}`, MLflow run `{made.run_id}`\n\n| metric | value |\n|---|---|\n{numbers}",
+        f"`{made.snapshot[:16]}`, MLflow run `{made.run_id}`\n\n"
+        f"| metric | value |\n|---|---|\n{numbers}",
     )
     return made
 

@@ -56,7 +56,7 @@ CODES = np.arange(N) % 3
     [
         ("amount", np.linspace(0, 5e6, N), "number"),
         ("constant", np.full(N, 7.5), "number"),
-        ("unknown", np.full(N, np.nan), "number"),
+        ("unknown", np.full(N, np.nan), "category"),
         ("gaps", np.where(CODES == 0, np.nan, np.linspace(0, 1, N)), "number"),
         ("code", CODES, "category"),
         ("code with gaps", np.where(CODES == 0, np.nan, CODES), "category"),

@@ -16,7 +16,7 @@ class Packaged:
     """How a version will run, and why.
 
     Attributes:
-        runtime: ``docker`` if an image was built and smoke-tested, else ``process``.
+        runtime: What the platform runs the version as; ``process`` in the embedded home.
         image: Tag of the image; empty without one.
         note: One sentence for people.
     """
@@ -60,9 +60,9 @@ def _build(workspace: Workspace, candidate: Candidate) -> Packaged:
                 fix="start an engine, or set package.image to auto or never",
             )
         return Packaged("process", "", f"No Docker engine answers ({reason}). Runs as a process.")
+    base = plan.base_image or DEFAULT_BASE
     tag = f"setpoint/{workspace.project.name}:{candidate.version}"
-    image = images.build(
-        Path(candidate.bundle), candidate.version, tag, plan.base_image or DEFAULT_BASE
-    )
+    image = images.build(Path(candidate.bundle), candidate.version, tag, base)
     images.smoke(image.id, None)
-    return Packaged("docker", tag, f"{tag}, {image.size_bytes / 1e6:.0f} MB, smoke-tested.")
+    note = f"{tag}, {image.size_bytes / 1e6:.0f} MB, built and smoke-tested. Runs as a process."
+    return Packaged("process", tag, note)

@@ -53,22 +53,34 @@ MISTAKES = {
     "missing field": ("  event_id: id\n", "", "data.event_id", "", "required"),
     "wrong type": ("min: 0", "min: low", "data.columns.amount.min", "'low'", "valid number"),
     "not a number": ("floor: 0.7", "floor: .nan", "ranking.floor", "nan", "finite number"),
-    "text for a whole number": ("steps: [5", "steps: [five", "release.steps.0", "'five'", "integer"),
+    "text for a whole number": (
+        "steps: [5", "steps: [five", "release.steps.0", "'five'",
+        "integer",
+    ),
     "unknown choice": ("type: number", "type: money", "amount.type", "'money'", "'number'"),
     "unknown metric": ("roc_auc", "f1", "setpoints.ranking.metric", "'f1'", "'recall'"),
     "bad duration": ("7d", "a week", "target.delay", "'a week'", "90s, 15m, 12h or 7d"),
     "endless duration": ("7d", "99999999999d", "target.delay", "99999999999d", "999999999d"),
     "number as duration": ("7d", "7", "target.delay", "7", "90s, 15m, 12h or 7d"),
     "min above max": ("min: 0", "min: 10", "data.columns.amount", "", "min 10 is above max 9"),
-    "floor and ceiling": ("0.7}", "0.7, ceiling: 1}", "setpoints.ranking", "", "floor or a ceiling"),
+    "floor and ceiling": (
+        "0.7}", "0.7, ceiling: 1}", "setpoints.ranking", "",
+        "floor or a ceiling",
+    ),
     "neither side": (", floor: 0.7", "", "setpoints.ranking", "", "floor or a ceiling"),
     "steps not rising": ("[5, 100]", "[50, 5, 100]", "release", "", "rise and end with 100"),
     "steps that do not end": ("[5, 100]", "[5, 50]", "release", "", "rise and end with 100"),
     "no steps": ("[5, 100]", "[]", "release", "", "rise and end with 100"),
     "bad name": ("name: loans", "name: My Loans", "name", "'My Loans'", "pattern"),
     "unquoted value": ('["0", "1"]', "[0, 1]", "good.values.0", "0", "valid string"),
-    "section is a list": ("target: {column: good, delay: 7d}", "target: [good]", "target", "good", "dictionary"),
-    "no setpoint": ("setpoints:\n  ranking: {metric: roc_auc, floor: 0.7}", "setpoints: {}", "setpoints", "", "at least 1"),
+    "section is a list": (
+        "target: {column: good, delay: 7d}", "target: [good]", "target", "good",
+        "dictionary",
+    ),
+    "no setpoint": (
+        "setpoints:\n  ranking: {metric: roc_auc, floor: 0.7}", "setpoints: {}", "setpoints",
+        "", "at least 1",
+    ),
 }  # fmt: skip
 
 

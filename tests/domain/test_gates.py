@@ -1,4 +1,4 @@
-"""Gates open on proof alone: equal models do not pass, small groups do not decide, NaN is no pass."""
+"""Gates open on proof alone: equal models, small groups and NaN do not open them."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_a_constant_label_stops_before_training(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     deliver(workspace, "1.parquet", GOOD.assign(bad="0"))
     ingest(workspace)
-    with pytest.raises(DataError, match="the label is 0 in every row.*nothing can be learned"):
+    with pytest.raises(DataError, match=r"the label is 0 in every row.*nothing can be learned"):
         assemble(workspace, None)
 
 
