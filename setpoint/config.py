@@ -281,7 +281,7 @@ class Release(_Section):
         50, description="Requests the challenger answers at each step before it is judged."
     )
     max_error_share: Share = Field(0.01, description="Failed answers allowed.")
-    max_latency_ms: Annotated[float, Field(gt=0)] = 50.0
+    max_slow_share: Share = Field(0.01, description="Answers slower than 50 ms allowed.")
     max_alert_ratio: Annotated[float, Field(gt=1)] = Field(
         3.0, description="Adverse actions, challenger over what its own training data showed."
     )

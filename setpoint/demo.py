@@ -53,7 +53,7 @@ class Script:
     after: int = 6
     longest: int = 75
     quiet: int = 30
-    seconds_a_day: float = 4.0
+    seconds_a_day: float = 3.6
 
 
 @dataclass

@@ -1,0 +1,94 @@
+"""Flows against a real Prefect server: what a person reads there is what happened."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.errors import ValidationFailed
+from setpoint.workspace import Workspace, open_workspace
+from tests.stages.small import deliver as put
+from tests.stages.small import make_frame
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def _artifacts(key: str) -> list[str]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+        )
+    return [f"{a.description} {a.data}" for a in found]
+
+
+def _incident(workspace: Workspace) -> Incident:
+    finding = Finding("ranking", Outcome.FAILED, 0.5, 0.6, "floor", 500, 0.001, "broken")
+    opened = datetime(2026, 2, 1, tzinfo=UTC)
+    incident = Incident("", Cause.PERFORMANCE, Severity.HIGH, Status.OPEN, opened, "v1", (finding,))
+    return workspace.state.open_incident(incident)[0]
+
+
+def test_a_refused_candidate_ends_the_run_refused_and_the_reason_is_in_the_ui(
+    project: Path,
+) -> None:
+    from flows.deliver import deliver
+
+    text = project.read_text("utf-8").replace("floor: 0.6", "floor: 0.999")
+    project.write_text(text, "utf-8")
+    state = deliver("manual", return_state=True)
+    assert (state.name, state.is_failed()) == ("Refused", True)
+    assert "ranking" in (state.message or "")
+    assert any("0.999" in text for text in _artifacts("gates"))
+    assert [e.kind for e in open_workspace().state.ledger()] == ["refused"]
+
+
+def test_a_batch_that_breaks_its_schema_fails_the_run_and_is_shown(project: Path) -> None:
+    from flows.ingest import ingest
+
+    workspace = open_workspace()
+    put(workspace, "1.parquet", make_frame(50, seed=1, start=5000).assign(x=99.0))
+    with pytest.raises(ValidationFailed, match="column x: between"):
+        ingest()
+    assert any("column x" in text for text in _artifacts("quarantined-batch"))
+
+
+def test_a_second_run_for_the_same_incident_does_nothing(project: Path) -> None:
+    from flows.respond import respond
+
+    workspace = open_workspace()
+    incident = _incident(workspace)
+    assert workspace.state.take_incident(incident.id, "another run") is not None
+    state = respond(incident.id, return_state=True)
+    assert state.is_completed()
+    assert "needs no response" in (state.message or "")
+    assert workspace.state.incident(incident.id).taken_by == "another run"
+
+
+def test_a_response_that_fails_leaves_the_incident_open_with_its_reason(project: Path) -> None:
+    from flows.respond import respond
+
+    workspace = open_workspace()
+    incident = _incident(workspace)
+    put(workspace, "1.parquet", make_frame(50, seed=1, start=5000).assign(x=99.0))
+    state = respond(incident.id, return_state=True)
+    after = workspace.state.incident(incident.id)
+    assert state.is_failed()
+    assert after.status == Status.OPEN
+    assert "column x" in after.note
+
+
+def test_the_sweep_reopens_what_a_dead_run_had_taken(project: Path) -> None:
+    from flows.sweep import sweep
+
+    workspace = open_workspace()
+    incident = _incident(workspace)
+    workspace.state.take_incident(incident.id, "00000000-0000-4000-8000-000000000000")
+    assert sweep(return_state=True).is_completed()
+    assert workspace.state.incident(incident.id).status == Status.OPEN
