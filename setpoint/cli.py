@@ -132,7 +132,8 @@ def _show_summary(figures: dict[str, Any], workspace: Any, keep: bool) -> None:
     else:
         ports = workspace.ports
         console.print(f"Prefect UI: http://127.0.0.1:{ports.prefect}")
-    console.print(f"figures: {where}/summary.json   ledger: setpoint audit --root {where}")
+    console.print(f"report:       {where}/report.html   figures: {where}/summary.json")
+    console.print(f"ledger:       setpoint audit --root {where}")
 
 
 def _workspace(project: Path | None, root: Path | None) -> Any:

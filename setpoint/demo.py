@@ -24,6 +24,7 @@ from setpoint.domain.ledger import Entry
 from setpoint.domain.world import DEMO, Drift, World, generate
 from setpoint.errors import PlatformError
 from setpoint.platform import down, up
+from setpoint.report import daily_rate, write_report
 from setpoint.stages.worldfiles import labels_table, write_batch
 from setpoint.workspace import StreamClock, Workspace, open_workspace
 
@@ -319,6 +320,12 @@ def first_champion(workspace: Workspace, world: World, script: Script) -> None:
         )
 
 
+def _days(world: World) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Event time of each row, days since the world's start, [n]."""
+    start = np.datetime64(world.config.start.replace(tzinfo=None), "us")
+    return np.asarray((world.time - start) / np.timedelta64(1, "D"), dtype=np.float64)
+
+
 def summarise(world: World, script: Script, played: Played) -> dict[str, Any]:
     """The figures of a run, from the world's truth.
 
@@ -326,9 +333,7 @@ def summarise(world: World, script: Script, played: Played) -> dict[str, Any]:
         See ``setpoint demo --summary``; rates are shares of frauds sent to review, costs money a
         day.
     """
-    day = (world.time - np.datetime64(world.config.start.replace(tzinfo=None), "us")) / (
-        np.timedelta64(1, "D")
-    )
+    day = _days(world)
     drift, healed = played.days.get("drift"), played.days.get("healed")
     end = float(day[played.answered].max()) if played.answered.any() else float(script.history)
     spans = {
@@ -398,5 +403,10 @@ def run_demo(script: Script, root: Path, say: Say) -> tuple[dict[str, Any], Work
     verdicts = [e for e in workspace.state.ledger()[before:] if e.kind in ("accepted", "refused")]
     played.marks["_retrainings"] = len(verdicts)
     summary = summarise(world, script, played)
+    day = _days(world)[played.answered]
+    fraud = world.fraud[played.answered] == 1
+    series = daily_rate(day, fraud, fraud & played.reviewed[played.answered])
+    marks = {n: d for n, d in played.days.items() if n in ("drift", "alarm", "healed")}
+    write_report(root / "report.html", summary, series, marks, workspace.state.ledger())
     (root / "summary.json").write_text(json.dumps(summary, indent=1), "utf-8")
     return summary, workspace

@@ -1,0 +1,93 @@
+"""One self-contained page about a run of the demo: no fetches from outside."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from setpoint.adapters.files import write_atomically
+from setpoint.adapters.plots import timeline_plot
+from setpoint.domain.ledger import Entry
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
+color:#1f2328}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}img{max-width:100%}
+table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d0d7de;padding:.3rem .6rem;
+text-align:left;vertical-align:top}td.n,th.n{text-align:right}code{font-size:.85em}"""
+
+TITLES = {
+    "detection_rate": "Share of frauds sent to review",
+    "cost": "Cost a day",
+}
+
+
+def daily_rate(
+    day: np.ndarray[Any, Any], fraud: np.ndarray[Any, Any], caught: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Days and the share of each day's frauds that were caught."""
+    days = np.arange(int(day.min()), int(day.max()) + 1) if len(day) else np.arange(0)
+    whole = day.astype(int)
+    total = np.array([int((fraud & (whole == d)).sum()) for d in days])
+    hits = np.array([int((caught & (whole == d)).sum()) for d in days])
+    return days[total > 0], hits[total > 0] / total[total > 0]
+
+
+def write_report(
+    path: Path,
+    figures: dict[str, Any],
+    series: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
+    marks: dict[str, float],
+    ledger: list[Entry],
+) -> Path:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        figures: The summary of the run.
+        series: Days, and the share of frauds caught on each.
+        marks: Names of moments and their day.
+        ledger: What the loop decided.
+    """
+    picture = timeline_plot(
+        series[0],
+        {"share of frauds caught, by day": series[1]},
+        marks,
+        path.with_suffix(".png"),
+        "What the loop did",
+    )
+    data = base64.b64encode(picture.read_bytes()).decode()
+    rows = "".join(_row(TITLES[key], figures[key]) for key in TITLES)
+    counts = ", ".join(
+        f"{figures[k]:,} {k.replace('_', ' ')}"
+        for k in ("requests", "answered", "lost", "wrong_version", "retrainings")
+    )
+    entries = "".join(_entry(entry) for entry in ledger)
+    page = (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>Setpoint: report</title>"
+        f"<style>{STYLE}</style><h1>{'Healed' if figures['healed'] else 'Not healed'}</h1>"
+        f'<p>{escape(counts)}.</p><img alt="Share of frauds caught by day" '
+        f'src="data:image/png;base64,{data}">'
+        f"<h2>Before, during, after</h2><table><tr><th><th class=n>before<th class=n>during"
+        f"<th class=n>after</tr>{rows}</table>"
+        f"<h2>Ledger</h2><table><tr><th>#<th>event time<th>what<th>subject<th>digest</tr>{entries}"
+        "</table></html>"
+    )
+    write_atomically(path, page.encode())
+    return path
+
+
+def _row(title: str, values: dict[str, float | None]) -> str:
+    cells = "".join(
+        f"<td class=n>{'' if values[n] is None else f'{values[n]:,.2f}'}</td>"
+        for n in ("before", "during", "after")
+    )
+    return f"<tr><td>{escape(title)}</td>{cells}</tr>"
+
+
+def _entry(entry: Entry) -> str:
+    cells = (str(entry.seq), entry.time[:16].replace("T", " "), entry.kind, entry.subject)
+    texts = "".join(f"<td>{escape(c)}</td>" for c in cells)
+    return f"<tr>{texts}<td><code>{entry.digest[:12]}</code></td></tr>"
