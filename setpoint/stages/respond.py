@@ -29,8 +29,11 @@ def waiting(workspace: Workspace, now: datetime) -> list[Incident]:
 
 
 def began(workspace: Workspace, incident: Incident) -> datetime:
-    """Start of the window whose labels opened the incident: candidates are judged from there."""
-    return incident.opened_at - workspace.project.label_age - workspace.project.watch.window
+    """From when on candidates are judged: the window that opened the incident and the one before.
+
+    A fault that takes more than one window to be proven began before the window that proved it.
+    """
+    return incident.opened_at - workspace.project.label_age - 2 * workspace.project.watch.window
 
 
 def promoted(workspace: Workspace, incident: Incident, version: str) -> Incident:
