@@ -13,9 +13,9 @@ from setpoint.errors import DataError
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, deliver, make_frame, make_workspace
 
-WATCHED = PROJECT + (
-    "watch: {every: 3d, window: 6d, min_positives: 20}\n"
-    "respond: {cooldown: 0d, retry_after: 0d, attempts: 9}\n"
+WATCHED = PROJECT.replace("trials: 1", "trials: 2") + (
+    "watch: {every: 2d, window: 2d, min_positives: 20}\n"
+    "respond: {cooldown: 0d, retry_after: 0d, attempts: 19}\n"
 )
 
 
