@@ -26,7 +26,7 @@ down: setup
 	@$(BIN)/setpoint down $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: setup
 	@$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from setpoint.domain.world import DEMO, Drift, World, generate
 from setpoint.errors import PlatformError
 from setpoint.platform import down, up
 from setpoint.report import daily_rate, write_report
+from setpoint.stages.release import planned
 from setpoint.stages.worldfiles import labels_table, write_batch
 from setpoint.workspace import StreamClock, Workspace, open_workspace
 
@@ -248,11 +249,8 @@ class Observer:
     def allowed(self, plan: str) -> set[str]:
         """Versions that may answer under a plan."""
         if plan not in self._plans:
-            current = self._player.workspace.router.current()
-            if current is not None:
-                self._plans[current.id] = set(current.weights)
-        # A plan's id begins with the challenger's version; an old plan is judged by what is known.
-        return self._plans.get(plan, set())
+            self._plans[plan] = planned(self._player.workspace, plan)
+        return self._plans[plan]
 
     def look(self, day: float) -> None:
         """Tell what is new in the ledger."""

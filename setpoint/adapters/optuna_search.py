@@ -7,6 +7,7 @@ from collections.abc import Callable
 from setpoint.domain.training import Parameters
 
 RECENT_DAYS = 5.0
+HALF_LIVES = [0.0, RECENT_DAYS, 15.0, 60.0]
 
 
 def search(
@@ -49,7 +50,9 @@ def search(
             max_leaf_nodes=trial.suggest_int("max_leaf_nodes", 4, 48, log=True),
             min_samples_leaf=trial.suggest_int("min_samples_leaf", 5, 100, log=True),
             l2=trial.suggest_float("l2", 1e-3, 10.0, log=True),
-            half_life_days=trial.suggest_categorical("half_life_days", [0.0, RECENT_DAYS, 15.0, 60.0]),
+            half_life_days=trial.suggest_categorical(
+                "half_life_days", [0.0, RECENT_DAYS, 15.0, 60.0]
+            ),
             max_iter=max_iter,
             seed=seed,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -83,9 +84,15 @@ def enact(workspace: Workspace, rollout: Rollout) -> Step:
     weights = {v: w for v, w in rollout.weights().items() if v in serving}
     shadow = rollout.challenger if rollout.stage == Stage.SHADOW else None
     plan = TrafficPlan(f"{rollout.challenger}-{uuid4().hex[:8]}", weights, serving[0], shadow)
+    workspace.state.remember(f"plan:{plan.id}", json.dumps(weights))
     workspace.router.apply(plan, {v: running[v] for v in serving})
     counts = {v: read_counts(running[v]) for v in serving}
     return Step(rollout, workspace.clock.now(), counts)
+
+
+def planned(workspace: Workspace, plan: str) -> set[str]:
+    """Versions that may answer under a traffic plan; empty for one that never was."""
+    return set(json.loads(workspace.state.recall(f"plan:{plan}") or "{}"))
 
 
 def _serving(rollout: Rollout) -> list[str]:
