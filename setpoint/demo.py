@@ -30,7 +30,7 @@ from setpoint.stages.worldfiles import labels_table, write_batch
 from setpoint.workspace import StreamClock, Workspace, open_workspace
 
 PROJECT = Path(__file__).parent / "projects" / "cards.yaml"
-REVIEW_COST, CHARGEBACK = 7.0, 20.0
+REVIEW_COST, CHARGEBACK = 7.0, 60.0
 
 
 @dataclass(frozen=True)
