@@ -266,6 +266,9 @@ class Gates(_Section):
     """What a candidate must show before it may serve."""
 
     error_rate: ErrorRate = Field(0.01, description="Chance of promoting an equally good model.")
+    setpoint_error_rate: ErrorRate = Field(
+        0.05, description="Chance that a model just under a setpoint passes its gate."
+    )
     min_sample: Annotated[int, Field(ge=10)] = Field(200, description="Rows a gate needs.")
     fairness: Fairness = Fairness()
     explainability: Explainability = Explainability()

@@ -46,8 +46,12 @@ def run_gates(workspace: Workspace, candidate: Candidate, training: Training) ->
     rows = training.split.judge
     model = training.model
     judged = judge(rows, model.scores(rows), model.threshold, project.costs.matrix())
-    rate, least = project.gates.error_rate, project.gates.min_sample
-    found = performance_gate(targets(workspace), judged, error_rate=rate, min_sample=least)
+    found = performance_gate(
+        targets(workspace),
+        judged,
+        error_rate=project.gates.setpoint_error_rate,
+        min_sample=project.gates.min_sample,
+    )
     against = _against_champion(workspace, training, judged)
     found += [against] if against is not None else []
     found += _fairness(workspace, rows, judged)
