@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -83,7 +84,7 @@ def demo(
         spent = time.monotonic() - start
         when = f"day {day:5.1f}" if day else "         "
         console.print(f"{spent:6.1f} s  {when}  [{style}]{mark} {kind:<11}[/] ", end="")
-        console.print(text[:200], markup=False)
+        console.print(text[:160], markup=False, soft_wrap=True)
 
     folder = root.absolute()
     try:
@@ -126,9 +127,9 @@ def _show_summary(figures: dict[str, Any], workspace: Any, keep: bool) -> None:
         f"{figures['lost']} lost, {figures['wrong_version']} by a wrong version; "
         f"{figures['retrainings']} retrainings"
     )
-    where = workspace.root
+    where = os.path.relpath(workspace.root)
     if not keep:
-        console.print(f"look around:  setpoint up --root {where} --project {where}/setpoint.yaml")
+        console.print(f"look around:  setpoint up --root {where}   (Prefect and MLflow UI)")
     else:
         ports = workspace.ports
         console.print(f"Prefect UI: http://127.0.0.1:{ports.prefect}")
@@ -143,7 +144,8 @@ def _workspace(project: Path | None, root: Path | None) -> Any:
     environment = read_environment()
     folder = root or environment.root
     known = folder / "platform.json"
-    if project is None and not environment.project_file.exists() and known.exists():
+    nameless = root is not None or not environment.project_file.exists()
+    if project is None and nameless and known.exists():
         # The state folder remembers which project it belongs to.
         project = Path(json.loads(known.read_text("utf-8"))["project_file"])
     return open_workspace(project, root)
