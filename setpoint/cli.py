@@ -37,6 +37,7 @@ Root = Annotated[
 STYLES = {
     "drift": ("✦", "yellow"),
     "alarm": ("▲", "red"),
+    "watching": ("◦", "yellow"),
     "accepted": ("✓", "green"),
     "refused": ("✗", "red"),
     "step": ("→", "cyan"),

@@ -274,8 +274,14 @@ class Observer:
         say = self._player.say
         if name == "incident_opened":
             worst = evidence["findings"][0]
-            say("alarm", f"incident {entry.subject}: {worst['name']} {worst['reason']}", day)
-            if evidence["cause"] == "performance":
+            serious = evidence["cause"] == "performance"
+            about = f"{worst['name']} {worst['slice']}".strip()
+            say(
+                "alarm" if serious else "watching",
+                f"{entry.subject}: {about} {worst['reason']}",
+                day,
+            )
+            if serious:
                 self._mark("alarm", day)
         elif name in ("accepted", "refused"):
             verdict = evidence["verdict"]
