@@ -31,7 +31,7 @@ class Registry:
     def _client(self) -> Any:
         import mlflow
 
-        mlflow.set_tracking_uri(self.uri)
+        # Never mlflow.set_tracking_uri: it writes the environment, which other projects read.
         return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def log_run(
