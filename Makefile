@@ -11,7 +11,7 @@ $(VENV)/.installed: infra/locks/dev.txt pyproject.toml
 	@echo "setpoint: installing the locked environment into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/locks/bootstrap.txt
-	@if $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r infra/locks/dev.txt; then :; else \
+	@if $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --require-hashes -r infra/locks/dev.txt; then :; else \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/locks/dev.txt; fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
