@@ -116,12 +116,29 @@ def _supervise(link: socket.socket) -> None:
 
 
 def _run_engine() -> NoReturn:
-    """Become the engine, and end as a process does: exit handlers flush logs and events."""
+    """Become the engine, and end as a process does: exit handlers flush logs and events.
+
+    Past these the libraries' own would run, and end threads that a fork does not have: an abort.
+    """
+    import atexit
     import runpy
+    import threading
+    import traceback
 
     sys.argv = ["prefect.engine"]
-    runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
-    sys.exit(0)
+    code = 0
+    try:
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # the last frame of a process: told, and answered for by its status
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _receive(link: socket.socket, size: int) -> bytes:

@@ -202,9 +202,10 @@ def _apply_deployments(root: Path, env: dict[str, str]) -> None:
 def _prefect_server(ports: Ports, env: dict[str, str]) -> ServiceSpec:
     return ServiceSpec(
         PREFECT,
-        (sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
-         "--port", str(ports.prefect)),
+        (sys.executable, "-m", "deployments.prefect_server", "server", "start",
+         "--host", "127.0.0.1", "--port", str(ports.prefect)),
         env=env,
+        cwd=str(CODE),
         ready_url=f"http://127.0.0.1:{ports.prefect}/api/health",
         order=10,
     )  # fmt: skip
