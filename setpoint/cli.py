@@ -305,14 +305,14 @@ def schema() -> None:
 @app.command()
 def world(
     out: Annotated[
-        Path, typer.Option(help="Folder to write events.parquet and labels.parquet to.")
+        Path, typer.Option(help="Folder to write setpoint.yaml, data/events and data/labels to.")
     ],
     days: Annotated[int, typer.Option(help="Length in days.")] = 90,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     drift: Annotated[str, typer.Option(help="Name of the drift, or none.")] = "none",
     drift_day: Annotated[float, typer.Option(help="Day on which it begins.")] = 60.0,
 ) -> None:
-    """Write a simulated card world as files."""
+    """Write a simulated card world as a project: its file and its data."""
     from setpoint.stages.worldfiles import write_world
 
     rows, frauds = write_world(out, days, seed, drift, drift_day)

@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 
 from setpoint.domain.world import DEMO, Drift, World, generate
 
+PROJECT = Path(__file__).parents[1] / "projects" / "cards.yaml"
+"""The project file of the card world."""
+
 
 def labels_table(world: World, rows: Any, known: Any) -> pa.Table:
     """Labels as a bank would deliver them.
@@ -39,7 +42,16 @@ def write_batch(folder: Path, name: str, table: pa.Table) -> None:
 
 
 def write_world(out: Path, days: int, seed: int, drift: str, drift_day: float) -> tuple[int, int]:
-    """Write events and labels (nothing reviewed: frauds known from disputes alone).
+    """Write a project: its file, its events, its labels.
+
+    Nothing was reviewed in it: frauds are known from disputes alone.
+
+    Args:
+        out: Folder; it gets ``setpoint.yaml``, ``data/events`` and ``data/labels``.
+        days: Length, days.
+        seed: Of the world.
+        drift: Name of the drift, or ``none``.
+        drift_day: Day on which it begins.
 
     Returns:
         Payments and frauds.
@@ -48,6 +60,7 @@ def write_world(out: Path, days: int, seed: int, drift: str, drift_day: float) -
     world = generate(replace(DEMO, seed=seed, days=days, drift=change))
     known = world.labels(np.zeros(len(world), dtype=bool))
     rows = np.flatnonzero(~np.isnat(known))
-    write_batch(out, "events", world.events)
-    write_batch(out, "labels", labels_table(world, rows, known[rows]))
+    write_batch(out / "data" / "events", "0000", world.events)
+    write_batch(out / "data" / "labels", "0000", labels_table(world, rows, known[rows]))
+    (out / "setpoint.yaml").write_bytes(PROJECT.read_bytes())
     return len(world), int(world.fraud.sum())
