@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from setpoint.config.fields import Addresses, Duration, Name, Section, Share
+from setpoint.config.fields import Addresses, Duration, LabelValue, Name, Section, Share
 from setpoint.domain.schema import ColumnKind
 
 
@@ -57,7 +57,9 @@ class Target(Section):
     """What is predicted, and when the truth is known."""
 
     column: str = Field(description="Label column, in the events or in the labels.")
-    positive: str = Field("1", description="Value that counts as positive.")
+    positive: LabelValue = Field(
+        "1", description="Value that counts as positive; true and 1 mean the same as their text."
+    )
     delay: Duration = Field(timedelta(0), description="Age from which labels are complete.")
     unlabelled: Literal["negative", "drop"] = Field(
         "drop", description="What a row older than the delay without a label counts as."

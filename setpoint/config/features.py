@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from setpoint.config.fields import Duration, PositiveDuration, Section
+from setpoint.config.fields import Duration, Section, WindowLength
 from setpoint.domain.features import CalendarPart
 
 
@@ -16,14 +16,14 @@ class Window(Section):
     entity: str
     column: str = ""
     compute: tuple[Literal["count", "mean", "sum", "max"], ...] = ("count",)
-    over: tuple[PositiveDuration, ...]
+    over: tuple[WindowLength, ...]
 
 
 class Risk(Section):
     """Share of an entity's positives in windows that ended ``delay`` ago."""
 
     entity: str
-    over: tuple[PositiveDuration, ...]
+    over: tuple[WindowLength, ...]
     delay: Duration
 
 

@@ -45,6 +45,12 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
+def _whole_second(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("windows of features are counted in whole seconds: 1s is the shortest")
+    return value
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
@@ -52,6 +58,7 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["7d", "12h"]}),
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+WindowLength = Annotated[Duration, AfterValidator(_whole_second)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ErrorRate = Annotated[float, Field(gt=0, le=0.2)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
@@ -65,6 +72,19 @@ Addresses = Annotated[
     tuple[str, ...],
     BeforeValidator(_listed),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+LabelValue = Annotated[
+    str,
+    BeforeValidator(_text),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "boolean"}, {"type": "integer"}]}),
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,20 @@ from pydantic import ValidationError
 
 from setpoint.config.project import Project
 from setpoint.errors import ProjectFileError
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads only ``true`` and ``false`` as booleans, so that a label may be ``yes`` or ``on``."""
+
+
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag != _BOOLEAN]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    _BOOLEAN, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 def load_project(path: Path) -> Project:
@@ -33,8 +49,8 @@ def load_project(path: Path) -> Project:
 def parse_project(text: str, where: str = "setpoint.yaml") -> Project:
     """Check the text of a project file; see :func:`load_project`."""
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        tree = yaml.compose(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)  # a safe loader: it makes plain values only
     except (yaml.YAMLError, ValueError) as err:  # ValueError: a date that does not exist
         mark = getattr(err, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
@@ -49,6 +65,8 @@ def parse_project(text: str, where: str = "setpoint.yaml") -> Project:
             where=where,
             fix="start from 'setpoint init --from DATA'",
         )
+    if twice := _given_twice(tree):
+        raise ProjectFileError("\n".join(twice), where=where, fix="delete one of the two lines")
     try:
         return Project.model_validate(content)
     except ValidationError as err:
@@ -57,6 +75,38 @@ def parse_project(text: str, where: str = "setpoint.yaml") -> Project:
             where=where,
             fix="change the fields named; docs/project-file.md lists what is allowed",
         ) from err
+
+
+def _given_twice(tree: yaml.Node | None) -> list[str]:
+    """Mistakes: fields of which YAML keeps the last and drops the others without a word."""
+    found = []
+    for path, mapping in _mappings(tree):
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in mapping.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in first:
+                said = f"is given twice, on lines {first[name]} and {line}"
+                found.append((line, f"line {line}: {path}{key.value}: {said}"))
+            first.setdefault(name, line)
+    return [mistake for _, mistake in sorted(found)]
+
+
+def _mappings(tree: yaml.Node | None) -> Iterator[tuple[str, yaml.MappingNode]]:
+    """Each mapping of the file, with the path of the fields in it."""
+    todo: list[tuple[str, yaml.Node | None]] = [("", tree)]
+    seen: set[int] = set()  # an anchor may be used often, or lead back to where it is
+    while todo:
+        path, node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            todo += [(f"{path}{i}.", part) for i, part in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            yield path, node
+            todo += [(f"{path}{key.value}.", value) for key, value in node.value]
 
 
 def _mistake(tree: yaml.Node | None, error: Any) -> str:
