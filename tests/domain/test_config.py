@@ -58,7 +58,6 @@ MISTAKES = {
         "integer",
     ),
     "unknown choice": ("type: number", "type: money", "amount.type", "'money'", "'number'"),
-    "unknown metric": ("roc_auc", "f1", "setpoints.ranking.metric", "'f1'", "'recall'"),
     "bad duration": ("7d", "a week", "target.delay", "'a week'", "90s, 15m, 12h or 7d"),
     "endless duration": ("7d", "99999999999d", "target.delay", "99999999999d", "999999999d"),
     "window under a second": (
