@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from setpoint.cli import show_summary
 from setpoint.config import load_project
 from setpoint.demo.script import PROJECT, Script
 from setpoint.demo.summary import Played, event_days, summarise
@@ -44,6 +47,18 @@ def test_rates_and_costs_are_told_for_each_part_of_the_run(world: World) -> None
     assert (figures["seconds_to_alarm"], figures["event_time_to_alarm"]) == (4.2, 2.5)
     assert (figures["seconds_to_heal"], figures["event_time_to_heal"]) == (21.5, 8.0)
     assert figures["healed"] and figures["requests"] == figures["answered"]
+
+
+def test_the_summary_that_is_shown_keeps_each_line_whole(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS)
+    figures |= {"seconds_to_alarm": 67.7, "event_time_to_alarm": 17.75, "retrainings": 1}
+    show_summary(figures, SimpleNamespace(root=tmp_path / ("deep" * 20)), keep=False)
+    shown = capsys.readouterr().out.splitlines()
+    assert "drift to alarm:              67.7 s   17.8 days of event time" in shown
+    assert any(line.startswith("requests: ") and line.endswith("; 1 retraining") for line in shown)
+    assert any(line.startswith("report: ") and line.endswith("summary.json") for line in shown)
 
 
 def test_a_world_that_stays_has_one_part(world: World) -> None:
