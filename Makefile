@@ -1,4 +1,4 @@
-.PHONY: setup demo up down test check bench lock clean
+.PHONY: setup demo up down test check bench lock
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,5 +37,12 @@ check: setup
 bench: setup
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# Tests and the scoring image keep to the versions of the runtime lock.
+LOCKS ?= infra/locks
+COMPILE := $(BIN)/uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
 lock: setup
-	@$(BIN)/python -m infra.locks
+	@$(COMPILE) pyproject.toml -o $(LOCKS)/runtime.txt
+	@$(COMPILE) pyproject.toml --group dev -c $(LOCKS)/runtime.txt -o $(LOCKS)/dev.txt
+	@$(COMPILE) infra/locks/serving.in -c $(LOCKS)/runtime.txt -o $(LOCKS)/serving.txt
+	@$(COMPILE) infra/locks/bootstrap.in -o $(LOCKS)/bootstrap.txt

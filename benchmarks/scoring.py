@@ -26,8 +26,8 @@ import numpy as np
 from setpoint.adapters.envoy import EnvoyRouter
 from setpoint.adapters.gateway_client import GatewayClient
 from setpoint.adapters.process_runtime import ProcessRuntime
+from setpoint.adapters.processes import free_port
 from setpoint.adapters.services import declare, wait_ready
-from setpoint.adapters.supervisor import free_port
 from setpoint.ports import TrafficPlan
 from tests.adapters.supervised import supervised
 from tests.serving.tiny import Service, make_bundle, row

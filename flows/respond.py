@@ -26,8 +26,7 @@ def respond(incident_id: str) -> State[None]:
         return State(type=StateType.COMPLETED, message=f"{incident_id} needs no response")
     try:
         done = deliver_once(workspace, incident.id, stage.began(workspace, incident))
-    except Exception as err:
-        # Recorded and raised again: the run fails, the incident waits for the next one.
+    except Exception as err:  # raised again: the run fails, the incident waits for the next one
         stage.failed(workspace, incident, str(err))
         raise
     if done.promoted:

@@ -28,6 +28,7 @@ from setpoint.domain.incidents import Cause
 from setpoint.domain.training import Rows, as_rows
 from setpoint.errors import DataError
 from setpoint.ports import Decision, DecisionQuery, Label
+from setpoint.report import counted
 from setpoint.stages import gate, ingest, respond, train, watch
 from setpoint.stages.assemble import History, cost_columns, history
 from setpoint.workspace import StreamClock, Workspace
@@ -391,6 +392,8 @@ def show_backtest(figures: dict[str, Any], console: Console) -> None:
     console.print(table)
     first = "passed" if figures["first_gates_passed"] else "were refused by"
     console.print(
-        f"{figures['requests']:,} decisions streamed; {len(figures['alarms'])} alarms about the "
-        f"setpoints, {figures['retrainings']} retrainings; the first model {first} the gates"
+        f"{counted(figures['requests'], 'decision')} streamed; "
+        f"{counted(len(figures['alarms']), 'alarm')} about the setpoints, "
+        f"{counted(figures['retrainings'], 'retraining')}; the first model {first} the gates",
+        soft_wrap=True,
     )

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -93,7 +94,7 @@ def demo(
     finally:
         if not keep:
             down(folder)
-    _show_summary(figures, workspace, keep)
+    show_summary(figures, workspace, keep)
     if summary is not None:
         summary.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     good = figures["healed"] if drift != "none" else figures["retrainings"] == 0
@@ -101,7 +102,8 @@ def demo(
         raise typer.Exit(1)
 
 
-def _show_summary(figures: dict[str, Any], workspace: Any, keep: bool) -> None:
+def show_summary(figures: dict[str, Any], workspace: Any, keep: bool) -> None:
+    """Print the figures of a demo; a line is never broken, so that what it names can be copied."""
     table = Table(title="Summary", title_justify="left", show_header=True, header_style="bold")
     table.add_column("")
     for name in ("before", "during", "after"):
@@ -113,29 +115,29 @@ def _show_summary(figures: dict[str, Any], workspace: Any, keep: bool) -> None:
         cells = [figures[key][n] for n in ("before", "during", "after")]
         table.add_row(title, *("-" if c is None else form.format(c) for c in cells))
     console.print(table)
-    seconds, days = figures["seconds_to_alarm"], figures["event_time_to_alarm"]
-    if seconds is not None:
-        console.print(
-            f"drift to alarm:            {seconds:6.1f} s   {days:.1f} days of event time"
-        )
-    if figures["seconds_to_heal"] is not None:
-        console.print(
-            f"drift to healed champion:  {figures['seconds_to_heal']:6.1f} s   "
-            f"{figures['event_time_to_heal']:.1f} days of event time"
-        )
-    console.print(
+    for line in _told(figures, workspace, keep):
+        console.print(line, soft_wrap=True)
+
+
+def _told(figures: dict[str, Any], workspace: Any, keep: bool) -> Iterator[str]:
+    from setpoint.report import counted
+
+    for title, key in (("drift to alarm:", "alarm"), ("drift to healed champion:", "heal")):
+        seconds, days = figures[f"seconds_to_{key}"], figures[f"event_time_to_{key}"]
+        if seconds is not None:
+            yield f"{title:<26} {seconds:6.1f} s   {days:.1f} days of event time"
+    yield (
         f"requests: {figures['requests']:,} sent, {figures['answered']:,} answered, "
         f"{figures['lost']} lost, {figures['wrong_version']} by a wrong version; "
-        f"{figures['retrainings']} retrainings"
+        f"{counted(figures['retrainings'], 'retraining')}"
     )
     where = os.path.relpath(workspace.root)
-    if not keep:
-        console.print(f"look around:  setpoint up --root {where}   (Prefect and MLflow UI)")
+    if keep:
+        yield f"Prefect UI: http://127.0.0.1:{workspace.ports.prefect}"
     else:
-        ports = workspace.ports
-        console.print(f"Prefect UI: http://127.0.0.1:{ports.prefect}")
-    console.print(f"report:       {where}/report.html   figures: {where}/summary.json")
-    console.print(f"ledger:       setpoint audit --root {where}")
+        yield f"look around:  setpoint up --root {where}   (Prefect and MLflow UI)"
+    yield f"report:       {where}/report.html   figures: {where}/summary.json"
+    yield f"ledger:       setpoint audit --root {where}"
 
 
 def _workspace(project: Path | None, root: Path | None) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from setpoint.adapters.envoy import EnvoyRouter
-from setpoint.adapters.processes import free_port
+from setpoint.adapters.processes import free_port, port_is_free, require_free_port
 from setpoint.adapters.services import (
     ServiceSpec,
     declare,
@@ -34,6 +33,7 @@ PREFECT, WORKER, WARM, GATEWAY, MLFLOW = (
     "mlflow",
 )
 START_SECONDS = 180.0
+OTHER_PORTS = "end that process, or delete platform.json in the state folder to choose anew"
 
 
 def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Ports:
@@ -50,7 +50,8 @@ def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Por
     root = workspace.root
     ports = _ports(workspace)
     if supervisor_pid(root) is None:
-        _check_free(ports)
+        for name, port in asdict(ports).items():
+            require_free_port(port, name, fix=OTHER_PORTS)
         workspace.set_platform(
             {
                 "ports": asdict(ports),
@@ -133,31 +134,11 @@ def _ports(workspace: Workspace) -> Ports:
         return Ports(**known)
     taken: list[int] = []
     for preferred in (8080, 0, 4200, 5000):
-        port = preferred if preferred and _is_free(preferred) else free_port()
+        port = preferred if preferred and port_is_free(preferred) else free_port()
         while port in taken:
             port = free_port()
         taken.append(port)
     return Ports(*taken)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _check_free(ports: Ports) -> None:
-    for name, port in asdict(ports).items():
-        if not _is_free(port):
-            raise PlatformError(
-                f"port {port} of the {name} is taken by another process",
-                where=f"127.0.0.1:{port}",
-                fix="end that process, or delete platform.json in the state folder to choose anew",
-            )
 
 
 def _start_supervisor(root: Path) -> None:

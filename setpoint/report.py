@@ -35,6 +35,11 @@ def daily_rate(
     return days[total > 0], hits[total > 0] / total[total > 0]
 
 
+def counted(number: int, what: str) -> str:
+    """``1 retraining``, ``2 retrainings``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def write_report(
     path: Path,
     figures: dict[str, Any],
@@ -60,9 +65,10 @@ def write_report(
     )
     data = base64.b64encode(picture.read_bytes()).decode()
     rows = "".join(_row(TITLES[key], figures[key]) for key in TITLES)
-    counts = ", ".join(
-        f"{figures[k]:,} {k.replace('_', ' ')}"
-        for k in ("requests", "answered", "lost", "wrong_version", "retrainings")
+    counts = (
+        f"{counted(figures['requests'], 'request')}, {figures['answered']:,} answered, "
+        f"{figures['lost']:,} lost, {figures['wrong_version']:,} by a wrong version, "
+        f"{counted(figures['retrainings'], 'retraining')}"
     )
     entries = "".join(_entry(entry) for entry in ledger)
     page = (

@@ -30,11 +30,11 @@ from setpoint.adapters.docker_probe import (
     check_health,
     decide,
     first_line,
-    free_port,
     log_lines,
     published_port,
     wait_ready,
 )
+from setpoint.adapters.processes import free_port
 from setpoint.errors import PlatformError
 
 DEFAULT_BASE = "python:3.11-slim-bookworm"

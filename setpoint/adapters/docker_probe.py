@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,13 +12,6 @@ from setpoint.errors import PlatformError
 
 PORT = 8080
 LOG_LINES = 15
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def published_port(container: Any) -> int:

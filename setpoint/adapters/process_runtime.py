@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from setpoint.adapters.processes import free_port
 from setpoint.adapters.services import (
     ServiceSpec,
     declare,
@@ -16,7 +17,6 @@ from setpoint.adapters.services import (
     wait_stopped,
     withdraw,
 )
-from setpoint.adapters.supervisor import free_port
 from setpoint.errors import PlatformError
 from setpoint.ports import Endpoint
 

@@ -150,13 +150,19 @@ def free_port(host: str = "127.0.0.1", avoid: Iterable[int] = ()) -> int:
     )
 
 
-def require_free_port(port: int, what: str, host: str = "127.0.0.1") -> None:
+def require_free_port(
+    port: int,
+    what: str,
+    host: str = "127.0.0.1",
+    fix: str = "stop that process or choose another port",
+) -> None:
     """Refuse a port that somebody listens on.
 
     Args:
         port: TCP port.
         what: What wants it, for the message, e.g. ``gateway``.
         host: Address to listen on.
+        fix: What to do about it, for the message.
 
     Raises:
         PlatformError: It is taken; names the process where the system tells.
@@ -167,7 +173,7 @@ def require_free_port(port: int, what: str, host: str = "127.0.0.1") -> None:
     raise PlatformError(
         f"port {port} is taken{f' by {owner}' if owner else ''}",
         where=f"{what} on {host}",
-        fix="stop that process or choose another port",
+        fix=fix,
     )
 
 

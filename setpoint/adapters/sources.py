@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from setpoint.adapters.files import write_atomically
 from setpoint.domain.conform import conform
 from setpoint.domain.schema import ColumnSpec, TableSpec
 from setpoint.domain.validation import bounded
@@ -183,14 +183,8 @@ def write_bytes(uri: str, data: bytes, s3: S3Options | None = None) -> None:
         _s3_call(uri, s3, lambda client: client.put_object(Bucket=bucket, Key=key, Body=data))
         return
     path = _local_path(uri)
-    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
+        write_atomically(path, data)
     except OSError as error:
         raise DataError(
             f"the file cannot be written: {error.strerror}",

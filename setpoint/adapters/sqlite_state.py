@@ -79,8 +79,7 @@ class StateStore:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
-            except BaseException:
-                # Whatever went wrong, also an interrupt, must not leave half a change.
+            except BaseException:  # an interrupt too must not leave half a change
                 db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")

@@ -26,7 +26,6 @@ from urllib.parse import urlsplit
 from setpoint.adapters.processes import (
     die_with_parent,
     end_processes,
-    free_port,
     pids_with_environment,
     process_identity,
     require_free_port,
@@ -57,8 +56,6 @@ __all__ = [
     "Supervisor",
     "declare",
     "declared",
-    "free_port",
-    "require_free_port",
     "service_status",
     "status",
     "supervisor_pid",

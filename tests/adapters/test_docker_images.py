@@ -77,7 +77,8 @@ def test_the_context_holds_what_the_service_imports_and_nothing_else(
     service = Path(setpoint.__file__).parent / "serving"
     assert {f"serving/{path.name}" for path in service.glob("*.py")} <= modules
     assert {"errors.py", "domain/bundle.py"} <= modules
-    assert not {"cli.py", "config.py", "adapters/docker_images.py"} & modules
+    assert not {"cli.py", "adapters/docker_images.py"} & modules
+    assert not any(name.startswith("config/") for name in modules)
     assert manifest.digest == read_bundle(context / "bundle").digest
     top = {path.name for path in context.iterdir()}
     assert top == {"Dockerfile", "app", "bundle", "requirements.txt", "state", "wheelhouse"}

@@ -15,13 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.adapters.processes import process_identity
+from setpoint.adapters.processes import free_port, process_identity, require_free_port
 from setpoint.adapters.services import ServiceStatus, log_file, service_status, spec_file
 from setpoint.adapters.supervisor import (
     ServiceSpec,
     declare,
-    free_port,
-    require_free_port,
     status,
     supervisor_pid,
     wait_ready,

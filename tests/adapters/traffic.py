@@ -16,8 +16,8 @@ from typing import Any
 from setpoint.adapters.envoy import EnvoyRouter
 from setpoint.adapters.gateway_client import Answer, GatewayClient
 from setpoint.adapters.process_runtime import ProcessRuntime
+from setpoint.adapters.processes import free_port
 from setpoint.adapters.services import declare, service_status, wait_ready
-from setpoint.adapters.supervisor import free_port
 from setpoint.ports import TrafficPlan
 from tests.adapters.supervised import STUB, supervised
 

@@ -58,9 +58,16 @@ MISTAKES = {
         "integer",
     ),
     "unknown choice": ("type: number", "type: money", "amount.type", "'money'", "'number'"),
-    "unknown metric": ("roc_auc", "f1", "setpoints.ranking.metric", "'f1'", "'recall'"),
     "bad duration": ("7d", "a week", "target.delay", "'a week'", "90s, 15m, 12h or 7d"),
     "endless duration": ("7d", "99999999999d", "target.delay", "99999999999d", "999999999d"),
+    "window under a second": (
+        "  columns: [amount]", "  windows: [{entity: person, over: [1d, 0.5s]}]",
+        "features.windows.0.over.1", "'0.5s'", "1s is the shortest",
+    ),
+    "risk of no length": (
+        "  columns: [amount]", "  risks: [{entity: person, over: [0d], delay: 7d}]",
+        "features.risks.0.over.0", "'0d'", "1s is the shortest",
+    ),
     "number as duration": ("7d", "7", "target.delay", "7", "90s, 15m, 12h or 7d"),
     "min above max": ("min: 0", "min: 10", "data.columns.amount", "", "min 10 is above max 9"),
     "floor and ceiling": (
@@ -111,6 +118,44 @@ def test_every_mistake_of_a_file_is_named_at_once() -> None:
     with pytest.raises(ProjectFileError) as caught:
         parse_project(text)
     assert len(caught.value.what.splitlines()) == 3
+
+
+def test_a_field_given_twice_names_both_lines() -> None:
+    text = PROJECT.replace("  event_id: id\n", "  event_id: id\n  event_time: at\n")
+    text = text.replace("setpoints:", "  columns: [amount]\nsetpoints:")
+    with pytest.raises(ProjectFileError) as caught:
+        parse_project(text, "here.yaml")
+    times = [i for i, line in enumerate(text.splitlines(), 1) if "event_time" in line]
+    columns = [i for i, line in enumerate(text.splitlines(), 1) if "columns: [" in line]
+    assert caught.value.what.splitlines() == [
+        f"line {last}: {field}: is given twice, on lines {first} and {last}"
+        for field, (first, last) in (("data.event_time", times), ("features.columns", columns))
+    ]
+    assert caught.value.where == "here.yaml" and caught.value.fix
+
+
+def test_the_same_field_of_two_sections_is_not_given_twice() -> None:
+    both = "  windows: [{entity: person, over: [1d]}, {entity: person, over: [7d]}]"
+    assert parse_project(PROJECT.replace("  columns: [amount]", both)).features.windows[1].over
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("true", "true"), ("False", "false"), ("1", "1"), ("0", "0"), ("yes", "yes"), ('"1"', "1")],
+)
+def test_the_positive_value_is_the_text_that_the_label_has_in_the_data(
+    written: str, meant: str
+) -> None:
+    project = parse_project(
+        PROJECT.replace("{column: good,", f"{{column: good, positive: {written},")
+    )
+    assert project.target.positive == meant
+
+
+@pytest.mark.parametrize("written", ["1.5", "[1]", "null"])
+def test_a_positive_value_that_is_no_label_is_refused(written: str) -> None:
+    with pytest.raises(ProjectFileError, match=r"target\.positive"):
+        parse_project(PROJECT.replace("{column: good,", f"{{column: good, positive: {written},"))
 
 
 @pytest.mark.parametrize(

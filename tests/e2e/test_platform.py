@@ -103,6 +103,6 @@ def test_a_taken_port_is_one_clear_error_and_nothing_is_left_running(tmp_path: P
         port = taken.getsockname()[1]
         ports = {"gateway": port, "admin": port, "prefect": port, "mlflow": port}
         workspace.set_platform({"ports": ports})
-        with pytest.raises(PlatformError, match=rf"port {port} of the gateway is taken"):
+        with pytest.raises(PlatformError, match=rf"gateway on [\d.]+: port {port} is taken"):
             up(workspace)
     assert supervisor_pid(workspace.root) is None

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from setpoint.adapters.processes import free_port
 from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
 from setpoint.domain.bundle import read_bundle
 from setpoint.ports import DecisionQuery
-from tests.serving.tiny import Service, command, free_port, row
+from tests.serving.tiny import Service, command, row
 
 Start = Callable[..., Service]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from setpoint.adapters.processes import free_port
 from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundle
 from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature
 from setpoint.domain.schema import ColumnSpec, TableSpec
@@ -210,10 +210,3 @@ def command(bundle: Path, store: Path, port: int, version: str, *options: str) -
     text = f"--host 127.0.0.1 --port {port} --version {version}".split()
     module = [sys.executable, "-m", "setpoint.serving"]
     return [*module, "--bundle", str(bundle), "--store", str(store), *text, *options]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -63,6 +63,7 @@ def test_the_registry_knows_the_version_by_its_bundle(trained: Trained) -> None:
     tags = registry.tags(candidate.version)
     assert tags["bundle_digest"] == candidate.digest
     assert tags["snapshot"] == trained.snapshot.digest
+    assert tags["risk_tier"] == trained.workspace.project.risk_tier
     assert registry.version_of(CANDIDATE) is not None
 
 

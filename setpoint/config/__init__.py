@@ -1,0 +1,56 @@
+"""The project file ``setpoint.yaml``, typed; and the environment.
+
+``project`` is the file as a whole. Its sections are in ``data``, ``features``, ``decisions`` and
+``policies``, the types of their fields in ``fields``. ``reader`` reads the YAML; ``environment``
+reads the environment, and is the only module that does.
+"""
+
+from setpoint.config.data import Column, Data, Target
+from setpoint.config.decisions import Actions, CostCell, Costs
+from setpoint.config.environment import Environment, read_environment
+from setpoint.config.features import Features, Risk, Window
+from setpoint.config.fields import parse_duration
+from setpoint.config.policies import (
+    Bands,
+    Explainability,
+    Fairness,
+    Gates,
+    Package,
+    Release,
+    Respond,
+    Setpoint,
+    Train,
+    Watch,
+)
+from setpoint.config.project import Owner, Project, json_schema
+from setpoint.config.reader import load_project, parse_project
+
+__all__ = [
+    "Actions",
+    "Bands",
+    "Column",
+    "CostCell",
+    "Costs",
+    "Data",
+    "Environment",
+    "Explainability",
+    "Fairness",
+    "Features",
+    "Gates",
+    "Owner",
+    "Package",
+    "Project",
+    "Release",
+    "Respond",
+    "Risk",
+    "Setpoint",
+    "Target",
+    "Train",
+    "Watch",
+    "Window",
+    "json_schema",
+    "load_project",
+    "parse_duration",
+    "parse_project",
+    "read_environment",
+]

@@ -1,0 +1,49 @@
+"""The decisions of a project: what the two actions are called, and what each outcome costs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from setpoint.config.fields import Section
+from setpoint.domain.metrics import Cell, CostMatrix
+
+
+class Actions(Section):
+    """Names of the two actions."""
+
+    positive: str = Field("review", description="The adverse action, from the threshold on.")
+    negative: str = Field("approve", description="The favourable action.")
+
+
+class CostCell(Section):
+    """What one outcome costs: ``fixed + times * column``."""
+
+    fixed: float = 0.0
+    column: str | None = None
+    times: float = 1.0
+
+
+def _cost(value: Any) -> Any:
+    return {"fixed": value} if isinstance(value, int | float) else value
+
+
+Cost = Annotated[CostCell, BeforeValidator(_cost)]
+
+
+class Costs(Section):
+    """Money per decision, by truth and action."""
+
+    false_negative: Cost = Field(CostCell(fixed=1.0), description="A missed positive.")
+    false_positive: Cost = Field(CostCell(fixed=1.0), description="A negative acted on.")
+    true_positive: Cost = Field(CostCell(), description="A positive acted on.")
+    true_negative: Cost = Field(CostCell(), description="A negative left alone.")
+
+    def matrix(self) -> CostMatrix:
+        """The same as a domain value."""
+        cells = {
+            name: Cell(fixed=cell.fixed, column=cell.column, times=cell.times)
+            for name, cell in ((n, getattr(self, n)) for n in type(self).model_fields)
+        }
+        return CostMatrix(**cells)

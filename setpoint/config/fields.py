@@ -1,0 +1,94 @@
+"""What the fields of the project file are made of: durations, shares, names, addresses."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+from setpoint.domain.features import duration_label
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(value: Any) -> timedelta:
+    """Read ``"90s"``, ``"15m"``, ``"12h"`` or ``"7d"``.
+
+    Raises:
+        ValueError: The value is none of these.
+    """
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.match(str(value).strip())
+    if match is None:
+        raise ValueError("a duration is a number and a unit: 90s, 15m, 12h or 7d")
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError as err:
+        raise ValueError("a duration is at most 999999999d") from err
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than 0")
+    return value
+
+
+def _whole_second(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("windows of features are counted in whole seconds: 1s is the shortest")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(lambda d: duration_label(int(d.total_seconds())), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["7d", "12h"]}),
+]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+WindowLength = Annotated[Duration, AfterValidator(_whole_second)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ErrorRate = Annotated[float, Field(gt=0, le=0.2)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Addresses = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+LabelValue = Annotated[
+    str,
+    BeforeValidator(_text),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "boolean"}, {"type": "integer"}]}),
+]
+
+
+class Section(BaseModel):
+    """A part of the project file: it cannot be changed, and a field it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)

@@ -1,0 +1,151 @@
+"""What the loop holds to: setpoints, training, gates, packaging, release, watching, response."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from setpoint.config.fields import Duration, ErrorRate, PositiveDuration, Section, Share
+
+
+class Setpoint(Section):
+    """One thing the model must hold."""
+
+    metric: Literal["recall", "precision", "roc_auc", "alert_rate", "cost_per_decision"]
+    floor: float | None = None
+    ceiling: float | None = None
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Self:
+        if (self.floor is None) == (self.ceiling is None):
+            raise ValueError("a setpoint has either a floor or a ceiling")
+        return self
+
+
+class Train(Section):
+    """How a model is trained."""
+
+    history: PositiveDuration | None = Field(None, description="How far back; none: everything.")
+    holdout: Annotated[float, Field(ge=0.05, le=0.5)] = Field(
+        0.3, description="Share of entities that never train a model and judge all of them."
+    )
+    judge_recent: Share = Field(
+        0.3, description="Latest share of the event time on which models are judged."
+    )
+    trials: Annotated[int, Field(ge=1, le=500)] = Field(6, description="Optuna trials.")
+    max_iter: Annotated[int, Field(ge=10, le=2000)] = Field(120, description="Trees, at most.")
+    seed: int = 0
+
+
+class Fairness(Section):
+    """The fairness gate, on each protected column."""
+
+    metric: Literal["equal_opportunity_ratio", "selection_ratio"] = "equal_opportunity_ratio"
+    floor: Share = Field(0.8, description="Smallest ratio of the worst to the best group.")
+    min_group: Annotated[int, Field(ge=1)] = Field(
+        30, description="Smallest group (positives, or rows for selection) that is judged."
+    )
+
+
+class Explainability(Section):
+    """The explainability gate."""
+
+    max_share: Share = Field(0.9, description="No feature may carry more of the importance.")
+    forbidden: tuple[str, ...] = Field((), description="Columns that must not drive a decision.")
+    max_forbidden_share: Share = 0.05
+
+
+class Gates(Section):
+    """What a candidate must show before it may serve."""
+
+    error_rate: ErrorRate = Field(0.01, description="Chance of promoting an equally good model.")
+    setpoint_error_rate: ErrorRate = Field(
+        0.05, description="Chance that a model just under a setpoint passes its gate."
+    )
+    min_sample: Annotated[int, Field(ge=10)] = Field(200, description="Rows a gate needs.")
+    fairness: Fairness = Fairness()
+    explainability: Explainability = Explainability()
+
+
+class Release(Section):
+    """How a challenger takes over."""
+
+    strategy: Literal["canary"] = "canary"
+    shadow_requests: Annotated[int, Field(ge=0)] = Field(200, description="Mirrored requests.")
+    steps: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (5, 25, 50, 100)
+    step_requests: Annotated[int, Field(ge=1)] = Field(
+        50, description="Requests the challenger answers at each step before it is judged."
+    )
+    max_error_share: Share = Field(0.01, description="Failed answers allowed.")
+    max_slow_share: Share = Field(0.01, description="Answers slower than 50 ms allowed.")
+    max_alert_ratio: Annotated[float, Field(gt=1)] = Field(
+        3.0, description="Adverse actions, challenger over what its own training data showed."
+    )
+    error_rate: ErrorRate = 0.01
+    step_timeout: PositiveDuration = Field(
+        timedelta(minutes=10), description="Wall time after which an inconclusive step rolls back."
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if list(self.steps) != sorted(set(self.steps)) or self.steps[-1:] != (100,):
+            raise ValueError("steps rise and end with 100")
+        return self
+
+
+class Package(Section):
+    """What is built of a version beside its bundle."""
+
+    image: Literal["auto", "never", "require"] = Field(
+        "auto", description="Container image: where a Docker engine answers, never, or always."
+    )
+    base_image: str | None = Field(None, description="Base of the image; none: the default.")
+
+
+class Bands(Section):
+    """PSI bands: below ``watch`` safe, from ``act`` on an incident."""
+
+    watch: Annotated[float, Field(gt=0)] = 0.1
+    act: Annotated[float, Field(gt=0)] = 0.25
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.watch >= self.act:
+            raise ValueError("watch must be below act")
+        return self
+
+
+class Watch(Section):
+    """What is looked at, and how often."""
+
+    every: PositiveDuration = Field(timedelta(days=1), description="Event time between looks.")
+    window: PositiveDuration = Field(timedelta(days=7), description="Event time of a window.")
+    schedule: PositiveDuration = Field(
+        timedelta(hours=1), description="Wall time between runs of the watching flow."
+    )
+    psi: Bands = Bands()
+    error_rate: ErrorRate = Field(0.001, description="False alarms a window, all findings.")
+    min_positives: Annotated[int, Field(ge=5)] = Field(
+        30, description="Positives a window needs before recall is judged."
+    )
+    label_age: Duration | None = Field(
+        None, description="Age from which decisions are judged; none: the target's delay."
+    )
+
+
+class Respond(Section):
+    """What an incident leads to, and how often."""
+
+    performance: Literal["retrain", "ask"] = "retrain"
+    drift: Literal["watch", "retrain", "ask"] = Field(
+        "watch", description="Drift that does not hurt the setpoints."
+    )
+    cooldown: Duration = Field(timedelta(days=7), description="Event time between responses.")
+    attempts: Annotated[int, Field(ge=1, le=20)] = Field(
+        3, description="Retrainings for one incident before a person is asked."
+    )
+    retry_after: Duration = Field(
+        timedelta(days=2), description="Event time before a refused retraining is tried again."
+    )

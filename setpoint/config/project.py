@@ -1,0 +1,153 @@
+"""The project file as a whole, and what the domain gets of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from setpoint.config.data import Data, Target
+from setpoint.config.decisions import Actions, Costs
+from setpoint.config.features import Features
+from setpoint.config.fields import Name, Section
+from setpoint.config.policies import Gates, Package, Release, Respond, Setpoint, Train, Watch
+from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature
+from setpoint.domain.schema import ColumnSpec, TableSpec
+
+
+class Owner(Section):
+    """Who answers for the model."""
+
+    team: str = Field(description="Team that owns the model.")
+    contact: str = Field(description="Where a person of the team is reached.")
+
+
+class Project(Section):
+    """The project file: the one thing a user writes for their own model."""
+
+    version: Literal[1] = 1
+    name: Name = Field(description="Name of the model; lower case, used in paths and tags.")
+    description: str = ""
+    owner: Owner
+    risk_tier: Literal["minimal", "limited", "high"] = "limited"
+    data: Data
+    target: Target
+    actions: Actions = Actions()
+    costs: Costs = Costs()
+    features: Features
+    setpoints: dict[Name, Setpoint] = Field(min_length=1)
+    train: Train = Train()
+    gates: Gates = Gates()
+    package: Package = Package()
+    release: Release = Release()
+    watch: Watch = Watch()
+    respond: Respond = Respond()
+
+    @model_validator(mode="after")
+    def _references(self) -> Self:
+        for where, name in _column_references(self):
+            if name not in self.data.columns:
+                known = ", ".join(self.data.columns)
+                raise ValueError(f"{where} names column {name!r}; data.columns has {known}")
+        used = {w.entity for w in self.features.windows} | {r.entity for r in self.features.risks}
+        for entity in sorted(used - set(self.data.entities)):
+            raise ValueError(f"entity {entity!r} is not in data.entities")
+        names = self.feature_spec().names
+        if not names:
+            raise ValueError("features declares no input for the model")
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"features declares {', '.join(twice)} more than once")
+        if not self.data.labels and self.target.column not in self.data.columns:
+            raise ValueError(
+                f"target.column {self.target.column!r} is neither in data.columns nor is "
+                "data.labels given"
+            )
+        return self
+
+    def feature_spec(self) -> FeatureSpec:
+        """The declared features as a domain value."""
+        kinds = {name: column.type for name, column in self.data.columns.items()}
+        numeric = {"number", "integer", "boolean"}
+        return FeatureSpec(
+            event_id=self.data.event_id,
+            event_time=self.data.event_time,
+            entities=dict(self.data.entities),
+            numbers=tuple(c for c in self.features.columns if kinds[c] in numeric),
+            categories=tuple(c for c in self.features.columns if kinds[c] not in numeric),
+            calendar=self.features.calendar,
+            windows=tuple(
+                WindowFeature(
+                    w.entity, how, int(over.total_seconds()), w.column if how != "count" else ""
+                )
+                for w in self.features.windows
+                for over in w.over
+                for how in w.compute
+            ),
+            risks=tuple(
+                DelayedRisk(r.entity, int(over.total_seconds()), int(r.delay.total_seconds()))
+                for r in self.features.risks
+                for over in r.over
+            ),
+        )
+
+    def events_spec(self) -> TableSpec:
+        """Columns of a batch of events, the label among them if it comes along."""
+        label = "" if self.data.labels else self.target.column
+        names = tuple(c for c in self.data.columns if label or c != self.target.column)
+        return self._table(names, label)
+
+    def request_spec(self) -> TableSpec:
+        """Columns of a request: those of an event without the label."""
+        return self._table(tuple(c for c in self.data.columns if c != self.target.column), "")
+
+    def _table(self, names: tuple[str, ...], label: str) -> TableSpec:
+        columns = tuple(
+            ColumnSpec(
+                name=name,
+                kind=c.type,
+                min=c.min,
+                max=c.max,
+                values=c.values,
+                nullable=c.nullable,
+                personal=c.personal,
+                max_null_share=c.max_null_share,
+            )
+            for name, c in ((n, self.data.columns[n]) for n in names)
+        )
+        return TableSpec(columns, self.data.event_id, self.data.event_time, label)
+
+    def sources(self) -> dict[str, str]:
+        """Columns that have another name in the files, with that name."""
+        return {n: c.source for n, c in self.data.columns.items() if c.source is not None}
+
+    @property
+    def sticky_column(self) -> str:
+        """Column by which traffic is sticky and by which holdout rows are chosen."""
+        return next(iter(self.data.entities.values()), self.data.event_id)
+
+    @property
+    def label_age(self) -> timedelta:
+        """Age from which decisions are judged on their labels."""
+        return self.target.delay if self.watch.label_age is None else self.watch.label_age
+
+
+def _column_references(project: Project) -> list[tuple[str, str]]:
+    data = project.data
+    found = [("data.event_id", data.event_id), ("data.event_time", data.event_time)]
+    found += [(f"data.entities.{name}", column) for name, column in data.entities.items()]
+    found += [("data.protected", column) for column in data.protected]
+    found += [("features.columns", column) for column in project.features.columns]
+    found += [("features.windows", w.column) for w in project.features.windows if w.column]
+    found += [("gates.explainability.forbidden", c) for c in project.gates.explainability.forbidden]
+    for name in Costs.model_fields:
+        column = getattr(project.costs, name).column
+        if column is not None:
+            found.append((f"costs.{name}", column))
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the project file, for editors."""
+    return Project.model_json_schema()

@@ -1,0 +1,128 @@
+"""Plays the bank: payments to the gateway, labels to the service, both to the landing folder."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from setpoint.adapters.gateway_client import GatewayClient
+from setpoint.demo.observer import Observer, Say
+from setpoint.demo.script import Script, event_time, instant
+from setpoint.demo.summary import Played
+from setpoint.domain.world import World
+from setpoint.stages.worldfiles import labels_table, write_batch
+from setpoint.workspace import StreamClock, Workspace
+
+TICK = 0.125
+"""Event days a tick."""
+
+
+class Player:
+    """Plays a world's traffic and labels against the gateway."""
+
+    def __init__(self, workspace: Workspace, world: World, script: Script, say: Say) -> None:
+        self.workspace, self.world, self.script = workspace, world, script
+        n = len(world)
+        self.played = Played(
+            np.full(n, "", dtype=object), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+        )
+        self._known = np.full(n, np.datetime64("NaT", "us"))
+        history = world.day_slice(script.history).start
+        self._known[:history] = world.label_times(np.arange(history), np.zeros(history, dtype=bool))
+        self._told = np.zeros(n, dtype=bool)
+        self._told[:history] = self._known[:history] <= instant(world, script.history)
+        self._undelivered = np.empty(0, dtype=np.int64)
+        self._watch = Observer(workspace, script, self.played, say)
+
+    def play(self) -> Played:
+        """Stream until healed and some days more, or until it is too late."""
+        asyncio.run(self._play())
+        return self.played
+
+    async def _play(self) -> None:
+        client = GatewayClient(
+            f"http://127.0.0.1:{self.workspace.ports.gateway}", concurrency=16, id_column="tx_id"
+        )
+        clock = StreamClock(self.workspace.state)
+        async with client:
+            for day, rows in self._ticks():
+                began = time.monotonic()
+                await self._send(client, rows)
+                clock.advance(event_time(self.world, day))
+                await self._tell(client, day)
+                self._watch.look(day)
+                if self._over(day):
+                    return
+                spare = self.script.seconds_a_day * TICK - (time.monotonic() - began)
+                await asyncio.sleep(max(0.0, spare))
+
+    def _ticks(self) -> Iterator[tuple[float, np.ndarray[Any, np.dtype[np.int64]]]]:
+        time_of = self.world.time
+        day = float(self.script.history)
+        while day < self.world.config.days:
+            edges = [instant(self.world, d) for d in (day, day + TICK)]
+            first, last = np.searchsorted(time_of, edges)
+            day += TICK
+            yield day, np.arange(first, last)
+
+    async def _send(self, client: GatewayClient, rows: Any) -> None:
+        if not len(rows):
+            return
+        first = int(rows[0])
+        table = self.world.events.slice(first, len(rows)).to_pylist()
+        for row in table:
+            row["time"] = row["time"].isoformat()
+        answers = await client.send(table, "customer_id")
+        allowed = self._watch.allowed
+        for i, answer in zip(rows.tolist(), answers, strict=True):
+            self.played.sent += 1
+            if answer.status != 200 or answer.body is None:
+                self.played.lost += 1
+                continue
+            self.played.answered[i] = True
+            self.played.version[i] = answer.body["model_version"]
+            self.played.reviewed[i] = answer.body["action"] == "review"
+            if answer.body["model_version"] not in allowed(answer.plan):
+                self.played.wrong_version += 1
+        self._known[rows] = self.world.label_times(rows, self.played.reviewed[rows])
+
+    async def _tell(self, client: GatewayClient, day: float) -> None:
+        """Labels that became known, to the service at once; daily feeds to the landing folder."""
+        now = instant(self.world, day)
+        rows = np.flatnonzero(~np.isnat(self._known) & (self._known <= now) & ~self._told)
+        self._told[rows] = True
+        if len(rows):
+            table = labels_table(self.world, rows, self._known[rows])
+            await client.labels(
+                [
+                    {"id": row["tx_id"], "label": int(row["fraud"]), "known_at": row["known_at"]}
+                    for row in table.to_pylist()
+                ]
+            )
+            self._undelivered = np.concatenate([self._undelivered, rows])
+        if day == round(day):
+            self._deliver(round(day))
+
+    def _deliver(self, day: int) -> None:
+        root = self.workspace.root / "data"
+        part = self.world.day_slice(day - 1)
+        events = self.world.events.slice(part.start, part.stop - part.start)
+        write_batch(root / "events", f"{day:04d}", events)
+        rows = self._undelivered
+        if len(rows):
+            table = labels_table(self.world, rows, self._known[rows])
+            write_batch(root / "labels", f"{day:06d}", table)
+        self._undelivered = rows[:0]
+
+    def _over(self, day: float) -> bool:
+        streamed = day - self.script.history
+        if self.script.drift == "none":
+            return streamed >= self.script.quiet
+        healed = self.played.days.get("healed")
+        if self.played.marks.get("needs_person") is not None:
+            return True
+        return healed is not None and day >= healed + self.script.after

@@ -1,0 +1,63 @@
+"""The demo from an empty state folder to its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from setpoint.adapters.prefect_api import PrefectApi
+from setpoint.demo.observer import Say
+from setpoint.demo.player import Player
+from setpoint.demo.script import Script, event_time, prepare
+from setpoint.demo.summary import event_days, summarise
+from setpoint.domain.world import World
+from setpoint.errors import PlatformError
+from setpoint.platform import up
+from setpoint.report import daily_rate, write_report
+from setpoint.workspace import StreamClock, Workspace
+
+
+def first_champion(workspace: Workspace, world: World, script: Script) -> None:
+    """Run the deliver deployment, as a person would from the Prefect UI.
+
+    Raises:
+        PlatformError: It did not put a version into service.
+    """
+    StreamClock(workspace.state).advance(event_time(world, script.history))
+    api = PrefectApi(workspace.ports.prefect)
+    run = api.wait(api.run("deliver/deliver", {"cause": "first"}), timeout=300)
+    if run.state != "Promoted":
+        raise PlatformError(
+            f"the first model did not get into service: {run.state}: {run.message}",
+            where=f"{api.base}/runs/flow-run/{run.id}",
+            fix="look at that run, and at logs/worker.log in the state folder",
+        )
+
+
+def run_demo(script: Script, root: Path, say: Say) -> tuple[dict[str, Any], Workspace]:
+    """The whole demo; the platform is up when this returns or raises.
+
+    Raises:
+        SetpointError: A part of the platform does not start, or there is no first champion.
+    """
+    say("setup", "writing the world's history", 0)
+    workspace, world = prepare(script, root)
+    StreamClock(workspace.state).advance(event_time(world, script.history))
+    say("setup", "starting Prefect, its worker and the gateway", 0)
+    ports = up(workspace, clock="stream", mlflow=False)
+    say("setup", f"Prefect UI: http://127.0.0.1:{ports.prefect}", 0)
+    first_champion(workspace, world, script)
+    say("promoted", "the first champion is in service", float(script.history))
+    before = len(workspace.state.ledger())
+    played = Player(workspace, world, script, say).play()
+    verdicts = [e for e in workspace.state.ledger()[before:] if e.kind in ("accepted", "refused")]
+    played.retrainings = len(verdicts)
+    summary = summarise(world, script, played, workspace.project.costs.matrix())
+    day = event_days(world)[played.answered]
+    fraud = world.fraud[played.answered] == 1
+    series = daily_rate(day, fraud, fraud & played.reviewed[played.answered])
+    marks = {n: d for n, d in played.days.items() if n in ("drift", "alarm", "healed")}
+    write_report(root / "report.html", summary, series, marks, workspace.state.ledger())
+    (root / "summary.json").write_text(json.dumps(summary, indent=1), "utf-8")
+    return summary, workspace

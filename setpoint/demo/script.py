@@ -1,0 +1,84 @@
+"""What is played, and the world's history that is there before it begins."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from setpoint.domain.world import DEMO, Drift, World, generate
+from setpoint.platform import down
+from setpoint.stages.worldfiles import labels_table, write_batch
+from setpoint.workspace import Workspace, open_workspace
+
+PROJECT = Path(__file__).parents[1] / "projects" / "cards.yaml"
+
+
+@dataclass(frozen=True)
+class Script:
+    """What is played, and when. Days are event time.
+
+    Attributes:
+        seed: Of the world.
+        drift: Name of the drift, ``none`` for a world that stays as it is.
+        history: Days of history that train the first champion.
+        drift_after: Days of streaming before the drift.
+        after: Days of streaming after the healed champion took over.
+        longest: Days of streaming after which the demo gives up.
+        quiet: Days streamed where nothing drifts.
+        seconds_a_day: Wall time of an event day.
+    """
+
+    seed: int = 0
+    drift: str = "concept"
+    history: int = 60
+    drift_after: int = 5
+    after: int = 6
+    longest: int = 75
+    quiet: int = 30
+    seconds_a_day: float = 3.6
+
+
+def event_time(world: World, day: float) -> datetime:
+    """Event time at ``day`` days, a fraction included, from the start of the world."""
+    return world.config.start + timedelta(days=day)
+
+
+def instant(world: World, day: float) -> np.datetime64:
+    """The same as NumPy has it, without the zone."""
+    return np.datetime64(event_time(world, day).replace(tzinfo=None), "us")
+
+
+def prepare(script: Script, root: Path) -> tuple[Workspace, World]:
+    """Write the project and its history into an empty state folder."""
+    down(root)
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    drift_day = float(script.history + script.drift_after)
+    drift = Drift(script.drift, drift_day) if script.drift != "none" else None  # type: ignore[arg-type]
+    days = script.history + script.longest
+    world = generate(replace(DEMO, seed=script.seed, days=days, drift=drift))
+    project_file = root / "setpoint.yaml"
+    text = PROJECT.read_text("utf-8")
+    project_file.write_text(text.replace("seed: 0", f"seed: {script.seed}"), "utf-8")
+    workspace = open_workspace(project_file, root)
+    _deliver_history(world, script, root)
+    return workspace, world
+
+
+def _deliver_history(world: World, script: Script, root: Path) -> None:
+    end = world.day_slice(script.history).start
+    known = world.label_times(np.arange(end), np.zeros(end, dtype=bool))
+    now = instant(world, script.history)
+    step = 15
+    for first in range(0, script.history, step):
+        start = world.day_slice(first).start
+        stop = min(world.day_slice(min(first + step, script.history)).start, end)
+        write_batch(
+            root / "data" / "events", f"{first:04d}", world.events.slice(start, stop - start)
+        )
+    rows = np.flatnonzero(~np.isnat(known) & (known <= now))
+    write_batch(root / "data" / "labels", "000000", labels_table(world, rows, known[rows]))

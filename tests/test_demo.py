@@ -1,0 +1,68 @@
+"""The figures of the demo follow from the world's truth and the project's costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from setpoint.cli import show_summary
+from setpoint.config import load_project
+from setpoint.demo.script import PROJECT, Script
+from setpoint.demo.summary import Played, event_days, summarise
+from setpoint.domain.world import DEMO, World, generate
+
+SCRIPT = Script(history=20)
+COSTS = load_project(PROJECT).costs.matrix()
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return generate(replace(DEMO, days=40))
+
+
+def _played(world: World, reviewed: np.ndarray) -> Played:
+    """Everything after the history was answered, every second row reviewed."""
+    answered = event_days(world) >= SCRIPT.history
+    version = np.full(len(world), "v1", dtype=object)
+    return Played(version, reviewed & answered, answered, sent=int(answered.sum()))
+
+
+def test_rates_and_costs_are_told_for_each_part_of_the_run(world: World) -> None:
+    played = _played(world, np.arange(len(world)) % 2 == 0)
+    played.marks |= {"drift": 10.0, "alarm": 14.25, "healed": 31.5}
+    played.days |= {"drift": 25.0, "alarm": 27.5, "healed": 33.0}
+    figures = summarise(world, SCRIPT, played, COSTS)
+    day = event_days(world)
+    during = (day >= 25) & (day < 33)
+    fraud = during & (world.fraud == 1)
+    missed = fraud & ~played.reviewed
+    caught = int((fraud & played.reviewed).sum()) / int(fraud.sum())
+    assert figures["detection_rate"]["during"] == round(caught, 4)
+    money = (world.amount[missed] + 60).sum() + 7 * int((during & played.reviewed).sum())
+    assert figures["cost"]["during"] == pytest.approx(money / 8, abs=0.01)
+    assert (figures["seconds_to_alarm"], figures["event_time_to_alarm"]) == (4.2, 2.5)
+    assert (figures["seconds_to_heal"], figures["event_time_to_heal"]) == (21.5, 8.0)
+    assert figures["healed"] and figures["requests"] == figures["answered"]
+
+
+def test_the_summary_that_is_shown_keeps_each_line_whole(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS)
+    figures |= {"seconds_to_alarm": 67.7, "event_time_to_alarm": 17.75, "retrainings": 1}
+    show_summary(figures, SimpleNamespace(root=tmp_path / ("deep" * 20)), keep=False)
+    shown = capsys.readouterr().out.splitlines()
+    assert "drift to alarm:              67.7 s   17.8 days of event time" in shown
+    assert any(line.startswith("requests: ") and line.endswith("; 1 retraining") for line in shown)
+    assert any(line.startswith("report: ") and line.endswith("summary.json") for line in shown)
+
+
+def test_a_world_that_stays_has_one_part(world: World) -> None:
+    figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS)
+    assert figures["detection_rate"] == {"before": 1.0, "during": None, "after": None}
+    assert figures["cost"]["during"] is None and figures["cost"]["after"] is None
+    assert not figures["healed"] and figures["seconds_to_heal"] is None
