@@ -98,7 +98,7 @@ def demo(
     if summary is not None:
         summary.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     good = figures["healed"] if drift != "none" else figures["retrainings"] == 0
-    if not good or figures["lost"]:
+    if not good or figures["lost"] or figures["wrong_version"]:
         raise typer.Exit(1)
 
 

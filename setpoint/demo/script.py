@@ -11,10 +11,8 @@ import numpy as np
 
 from setpoint.domain.world import DEMO, Drift, World, generate
 from setpoint.platform import down
-from setpoint.stages.worldfiles import labels_table, write_batch
+from setpoint.stages.worldfiles import PROJECT, labels_table, write_batch
 from setpoint.workspace import Workspace, open_workspace
-
-PROJECT = Path(__file__).parents[1] / "projects" / "cards.yaml"
 
 
 @dataclass(frozen=True)
