@@ -6,8 +6,10 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State, StateType
 
 from flows.deliver import deliver_once
+from setpoint.domain.incidents import Status
 from setpoint.stages import respond as stage
 from setpoint.workspace import open_workspace
+from tasks import watching
 
 
 @flow(name="respond", persist_result=False)
@@ -31,6 +33,10 @@ def respond(incident_id: str) -> State[None]:
         raise
     if done.promoted:
         healed = stage.promoted(workspace, incident, done.candidate.version)
+        # Its state is kept and not raised: a page that fails is shown as failed and heals nothing.
+        watching.explain_incident(workspace, healed, return_state=True)
         return State(type=StateType.COMPLETED, name="Healed", message=healed.note)
     after = stage.failed(workspace, incident, f"{done.candidate.version} refused: {done.reason}")
+    if after.status == Status.NEEDS_PERSON:
+        watching.explain_incident(workspace, after, return_state=True)
     return State(type=StateType.FAILED, name="Refused", message=after.note)

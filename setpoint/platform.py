@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from setpoint.adapters.envoy import EnvoyRouter
+from setpoint.adapters.mlflow_registry import CHAMPION
 from setpoint.adapters.processes import free_port, port_is_free, require_free_port
 from setpoint.adapters.services import (
     ServiceSpec,
@@ -65,6 +66,7 @@ def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Por
     declare(root, _prefect_server(ports, env))
     declare(root, _warm_engine(root, env))
     declare(root, EnvoyRouter(root, ports.gateway, ports.admin).service_spec())
+    workspace.registry.version_of(CHAMPION)  # makes MLflow's tables: two runs at once cannot
     if mlflow:
         declare(root, _mlflow(workspace, ports, env))
     wait_ready(root, PREFECT, START_SECONDS)

@@ -73,7 +73,7 @@ def write_report(
     entries = "".join(_entry(entry) for entry in ledger)
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>Setpoint: report</title>"
-        f"<style>{STYLE}</style><h1>{'Healed' if figures['healed'] else 'Not healed'}</h1>"
+        f"<style>{STYLE}</style><h1>{_title(figures, marks)}</h1>"
         f'<p>{escape(counts)}.</p><img alt="Share of frauds caught by day" '
         f'src="data:image/png;base64,{data}">'
         f"<h2>Before, during, after</h2><table><tr><th><th class=n>before<th class=n>during"
@@ -83,6 +83,12 @@ def write_report(
     )
     write_atomically(path, page.encode())
     return path
+
+
+def _title(figures: dict[str, Any], marks: dict[str, float]) -> str:
+    if "drift" not in marks:
+        return "Nothing drifted"
+    return "Healed" if figures["healed"] else "Not healed"
 
 
 def _row(title: str, values: dict[str, float | None]) -> str:

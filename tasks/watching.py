@@ -10,7 +10,7 @@ from prefect.events import emit_event
 
 from setpoint.domain.findings import Verdict
 from setpoint.domain.incidents import Incident
-from setpoint.stages import watch
+from setpoint.stages import explain, watch
 from setpoint.workspace import Workspace
 from tasks import show
 
@@ -57,4 +57,15 @@ def emit(workspace: Workspace, incident: Incident) -> None:
             "opened_at": incident.opened_at.isoformat(),
             "findings": [f.to_dict() for f in incident.findings],
         },
+    )
+
+
+@task(name="drift page", cache_policy=NO_CACHE)
+def explain_incident(workspace: Workspace, incident: Incident) -> None:
+    """A page for people about what drifted; nothing is decided by it."""
+    page = explain.drift_page(workspace, incident)
+    show.text(
+        "drift-page",
+        f"## {incident.id}: training rows beside the window that opened it\n"
+        f"Open `{page}` in a browser. A sample, for looking; the verdict is the incident's own.",
     )

@@ -30,7 +30,7 @@ def why_no_engine() -> str:
     if not sys.platform.startswith("linux"):
         return f"a private dockerd needs Linux, this is {sys.platform}"
     if shutil.which("dockerd") is None:
-        return "dockerd is not installed (infra/ci/install-docker.sh installs it)"
+        return "dockerd is not installed (infra/ci/install-tools.sh installs it)"
     if os.geteuid() != 0:
         return "a private dockerd needs root"
     return ""

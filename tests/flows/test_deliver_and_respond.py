@@ -12,7 +12,7 @@ from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.errors import ValidationFailed
 from setpoint.workspace import Workspace, open_workspace
 from tests.stages.small import deliver as put
-from tests.stages.small import make_frame
+from tests.stages.small import make_frame, serve
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -92,3 +92,36 @@ def test_the_sweep_reopens_what_a_dead_run_had_taken(project: Path) -> None:
     workspace.state.take_incident(incident.id, "00000000-0000-4000-8000-000000000000")
     assert sweep(return_state=True).is_completed()
     assert workspace.state.incident(incident.id).status == Status.OPEN
+
+
+def _asks_at_once(project: Path) -> None:
+    """Nothing passes its gate, and one refusal is enough for a person."""
+    text = project.read_text("utf-8").replace("floor: 0.6", "floor: 0.999")
+    project.write_text(text + "respond: {attempts: 1}\n", "utf-8")
+
+
+def test_an_incident_that_ends_has_a_page_for_people(project: Path) -> None:
+    from flows.deliver import deliver
+    from flows.respond import respond
+
+    _asks_at_once(project)
+    deliver("first", return_state=True)
+    workspace = open_workspace()
+    incident = _incident(workspace)
+    serve(workspace, incident.opened_at)
+    state = respond(incident.id, return_state=True)
+    assert state.name == "Refused"
+    assert (workspace.root / "reports" / f"{incident.id}.html").exists()
+    assert any(f"{incident.id}.html" in text for text in _artifacts("drift-page"))
+
+
+def test_a_page_that_cannot_be_made_changes_nothing_about_the_response(project: Path) -> None:
+    from flows.respond import respond
+
+    _asks_at_once(project)
+    workspace = open_workspace()
+    incident = _incident(workspace)
+    state = respond(incident.id, return_state=True)
+    assert state.name == "Refused"
+    assert workspace.state.incident(incident.id).status == Status.NEEDS_PERSON
+    assert not (workspace.root / "reports").exists()

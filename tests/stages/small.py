@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from setpoint.config import Environment, load_project
+from setpoint.ports import Decision
 from setpoint.workspace import Workspace
 
 PROJECT = """\
@@ -77,3 +79,26 @@ def deliver(workspace: Workspace, name: str, frame: pd.DataFrame, table: str = "
     path = workspace.project_file.parent / table / name
     frame.to_parquet(path)
     return path
+
+
+def serve(workspace: Workspace, until: datetime, rows: int = 300) -> None:
+    """Decisions of the four days before ``until`` by ``v1``, with ``x`` moved by 3."""
+    rng = np.random.default_rng(5)
+    inputs = {"y": None, "kind": "a", "sex": "f", "hour": 3.0}
+    workspace.decisions.append(
+        [
+            Decision(
+                id=f"d{i}",
+                event_time=until - timedelta(hours=1 + i / 3),
+                request={},
+                features={"x": float(rng.normal() + 3), **inputs},
+                score=0.2,
+                threshold=0.5,
+                action="approve",
+                reasons=(),
+                version="v1",
+                bundle_digest="0" * 64,
+            )
+            for i in range(rows)
+        ]
+    )
