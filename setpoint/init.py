@@ -170,6 +170,20 @@ def column_line(values: pd.Series[Any]) -> str:
     return "{" + ", ".join(parts) + "}"
 
 
+def _no_input(values: pd.Series[Any]) -> str:
+    """Why a column is no input of the model as it is; empty if it is one."""
+    known = values.dropna()
+    if known.empty:
+        return "has no values"
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "a second time: take a difference of it beforehand"
+    numeric = pd.api.types.is_numeric_dtype(values)
+    different = 0 if numeric else known.astype(str).nunique()
+    if different > max(MAX_CATEGORIES, len(known) // 2):
+        return "its texts hardly ever come twice"
+    return ""
+
+
 def _coded(values: pd.Series[Any]) -> bool:
     """Whether whole numbers look like codes of a few categories."""
     known = values.dropna()
@@ -201,8 +215,10 @@ def render(frame: pd.DataFrame, guess: Guess, title: str, events: str) -> str:
             declared = f"{{type: category, values: [{listed}]{nullable}}}"
         else:
             declared = column_line(frame[name])
-        lines.append(f"    {_quoted(name)}: {declared}")
-        if name not in special and name != guess.target and name not in guess.protected:
+        used = name not in special and name != guess.target and name not in guess.protected
+        why = _no_input(frame[name]) if used else ""
+        lines.append(f"    {_quoted(name)}: {declared}" + (f"  # no input: {why}" if why else ""))
+        if used and not why:
             inputs.append(_quoted(name))
     if event_time != guess.event_time:
         lines.append(f'    "{event_time}": {{type: time, source: "{guess.event_id}"}}')

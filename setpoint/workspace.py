@@ -172,14 +172,21 @@ class Workspace:
         """Ports of the running platform.
 
         Raises:
-            StateError: It was never up.
+            StateError: It was never up, or the file is damaged.
         """
         found = self.platform().get("ports")
         if found is None:
             raise StateError(
                 "the platform is not up", where=str(self.root), fix="run 'setpoint up' first"
             )
-        return Ports(**found)
+        try:
+            return Ports(**found)
+        except TypeError as err:
+            raise StateError(
+                f"the platform's ports are damaged: {err}",
+                where=str(self.platform_file),
+                fix="run 'setpoint down', delete that file and run 'setpoint up' again",
+            ) from err
 
     @property
     def clock(self) -> Clock:
@@ -207,13 +214,20 @@ def open_workspace(project_file: Path | None = None, root: Path | None = None) -
 
     Raises:
         ProjectFileError: The project file is missing or wrong.
-        StateError: The state folder belongs to another project.
+        StateError: The state folder cannot be made, or belongs to another project.
     """
     environment = read_environment()
     file = project_file or environment.project_file
     folder = (root or environment.root).absolute()
     project = load_project(file)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise StateError(
+            f"the state folder cannot be made: {err.strerror}",
+            where=str(folder),
+            fix="name a folder with --root that exists or can be made",
+        ) from err
     _claim(folder, project.name)
     return Workspace(project, file.absolute(), folder, environment)
 
@@ -223,7 +237,7 @@ def _claim(folder: Path, name: str) -> None:
     if not marker.exists():
         write_atomically(marker, name.encode())
         return
-    found = marker.read_text("utf-8").strip()
+    found = marker.read_text("utf-8", errors="replace").strip()
     if found != name:
         raise StateError(
             f"the state folder belongs to project {found or '(half-written)'!r}, not to {name!r}",

@@ -72,7 +72,7 @@ def test_any_column_is_declared_so_that_its_own_data_hold(
 ) -> None:
     project = _written(tmp_path, _frame(**{name: values}))
     assert project.data.columns[name].type == kind
-    assert name in project.features.columns
+    assert (name in project.features.columns) == (name not in ("unknown", "many"))
 
 
 @pytest.mark.parametrize("label", [[0, 1], [0.0, 1.0], [False, True], ["no", "yes"]])
@@ -164,3 +164,15 @@ def test_real_data_give_a_project_file(
     assert target in project.target.column.lower()
     assert protected is None or project.data.protected == protected
     assert project.feature_spec().names
+
+
+def test_what_a_model_cannot_learn_from_is_declared_and_is_no_input(tmp_path: Path) -> None:
+    frame = _frame(
+        signed=pd.date_range("2020-01-01", periods=N, freq="1D", tz="UTC"),
+        remark=[f"free text {i}" for i in range(N)],
+        empty=np.full(N, np.nan),
+    )
+    project = _written(tmp_path, frame)
+    assert project.features.columns == ("x",)
+    assert {"signed", "remark", "empty"} <= set(project.data.columns)
+    assert (tmp_path / "setpoint.yaml").read_text("utf-8").count("# no input: ") == 3

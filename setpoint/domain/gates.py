@@ -185,8 +185,9 @@ def fairness_gate(
 ) -> Finding:
     """Ratio of the lowest to the highest group rate against a floor (.8: the four-fifths rule).
 
-    Groups under ``min_group`` are pooled into one. Passed if the ratio holds the floor; failed
-    if it is proven not to, by a one-sided test on the logarithm of the ratio; else inconclusive.
+    Groups under ``min_group`` are pooled into one; where even that is too small they are not
+    judged, and the reason names them. Passed if the ratio holds the floor; failed if it is proven
+    not to, by a one-sided test on the logarithm of the ratio; else inconclusive.
 
     Args:
         column: The protected column.
@@ -198,13 +199,18 @@ def fairness_gate(
     name = f"fairness_{column}"
     counts = {r.group: (r.hits, r.sample) for r in rates if r.sample >= min_group}
     small = [r for r in rates if r.sample < min_group]
+    note = ""
     if small:
         pooled = (sum(r.hits for r in small), sum(r.sample for r in small))
+        named = ", ".join(f"{r.group} ({r.sample})" for r in small)
         if pooled[1] >= min_group:
             counts["small groups"] = pooled
-    total = sum(r.sample for r in rates)
+            note = f"; small groups are {named}"
+        else:
+            note = f"; not judged, under {min_group} rows: {named}"
+    total = sum(n for _, n in counts.values())
     if len(counts) < 2:
-        reason = f"{len(counts)} groups have {min_group} rows; 2 are needed"
+        reason = f"{len(counts)} groups have {min_group} rows; 2 are needed{note}"
         return not_measured(name, reason, outcome=Outcome.INCONCLUSIVE)
     share = {g: hits / n for g, (hits, n) in counts.items()}
     worst, best = min(share, key=lambda g: share[g]), max(share, key=lambda g: share[g])
@@ -221,7 +227,7 @@ def fairness_gate(
     )
     reason = (
         f"{worst} {share[worst]:.3f} of {counts[worst][1]}, {best} {share[best]:.3f} of "
-        f"{counts[best][1]}: ratio {low:.3f} to {high:.3f}"
+        f"{counts[best][1]}: ratio {low:.3f} to {high:.3f}{note}"
     )
     return Finding(
         name, outcome, value, floor, "floor", total, error_rate, reason, (low, high), column

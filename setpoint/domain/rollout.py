@@ -66,9 +66,12 @@ class Rollout:
         return f"canary {self.percent} %" if self.stage == Stage.CANARY else str(self.stage)
 
     def weights(self) -> Mapping[str, int]:
-        """Percent by version, champion first always: the order decides who is in the canary."""
+        """Percent by version, champion first always: the order decides who is in the canary.
+
+        Empty where a first release was rolled back: nothing is in service.
+        """
         if self.champion is None:
-            return {self.challenger: 100}
+            return {} if self.stage == Stage.ROLLED_BACK else {self.challenger: 100}
         return {self.champion: 100 - self.percent, self.challenger: self.percent}
 
     def advance(self, outcome: Outcome, reason: str = "") -> Rollout:
@@ -82,12 +85,7 @@ class Rollout:
         Raises:
             ReleaseError: The release has ended.
         """
-        if self.ended:
-            raise ReleaseError(
-                f"the release of {self.challenger} has ended ({self.stage})",
-                where="rollout",
-                fix="start another release",
-            )
+        self._require_open()
         if outcome == Outcome.INCONCLUSIVE:
             return self
         if outcome != Outcome.PASSED:
@@ -103,5 +101,18 @@ class Rollout:
         return replace(self, stage=Stage.PROMOTED)
 
     def roll_back(self, reason: str) -> Rollout:
-        """All traffic back to the champion."""
+        """All traffic back to the champion.
+
+        Raises:
+            ReleaseError: The release has ended.
+        """
+        self._require_open()
         return replace(self, stage=Stage.ROLLED_BACK, reason=reason)
+
+    def _require_open(self) -> None:
+        if self.ended:
+            raise ReleaseError(
+                f"the release of {self.challenger} has ended ({self.stage})",
+                where="rollout",
+                fix="start another release",
+            )

@@ -137,6 +137,12 @@ def split_rows(rows: Rows, holdout: float, judge_recent: float, since: int | Non
     Raises:
         TrainingError: A part has no rows or only one class.
     """
+    if not len(rows):
+        raise TrainingError(
+            "there are no labelled rows to split",
+            where="split",
+            fix="bring data, or wait until the labels of what is there are complete",
+        )
     shares = {g: hash_share(g) for g in set(rows.group.tolist())}
     share = np.array([shares[g] for g in rows.group.tolist()])
     if since is None:

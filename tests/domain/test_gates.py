@@ -183,7 +183,10 @@ def test_small_groups_are_judged_together() -> None:
 
 def test_a_small_group_alone_does_not_decide() -> None:
     rates = [Rate("a", 90, 100), Rate("b", 88, 100), Rate("c", 0, 3)]
-    assert fairness_gate("origin", rates, floor=0.8, min_group=30).passed
+    found = fairness_gate("origin", rates, floor=0.8, min_group=30)
+    assert found.passed
+    assert found.sample == 200
+    assert found.reason.endswith("not judged, under 30 rows: c (3)")
 
 
 def test_a_ratio_at_the_floor_is_called_unfair_no_oftener_than_the_error_rate() -> None:

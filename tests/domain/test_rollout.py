@@ -78,3 +78,14 @@ def test_a_release_that_has_ended_does_not_move(last: Outcome) -> None:
 def test_rolled_back_all_traffic_is_the_champions() -> None:
     rollout = _start().advance(Outcome.PASSED).advance(Outcome.PASSED).advance(Outcome.FAILED)
     assert rollout.weights() == {"v1": 100, "v2": 0}
+
+
+def test_a_first_release_that_is_rolled_back_leaves_nothing_in_service() -> None:
+    back = Rollout("v1", None, (100,), shadowing=False).roll_back("it does not start")
+    assert back.weights() == {}
+
+
+@pytest.mark.parametrize("stage", [Stage.PROMOTED, Stage.ROLLED_BACK])
+def test_a_release_that_has_ended_is_not_rolled_back(stage: Stage) -> None:
+    with pytest.raises(ReleaseError, match="has ended"):
+        Rollout("v2", "v1", (100,), shadowing=False, stage=stage).roll_back("too late")

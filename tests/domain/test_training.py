@@ -189,3 +189,8 @@ def test_rows_keep_order_and_turn_null_into_nan_and_empty_text() -> None:
     assert rows.numbers[0, 0] == 1.5 and np.isnan(rows.numbers[1, 0])
     assert rows.categories[:, 0].tolist() == ["", "k"]
     assert rows.label.tolist() == [1, 0] and rows.columns["amount"].tolist() == [5.0, 6.0]
+
+
+def test_no_rows_at_all_is_an_error_that_says_what_to_bring() -> None:
+    with pytest.raises(TrainingError, match="no labelled rows"):
+        split_rows(make_rows(0), 0.3, 1.0)

@@ -97,3 +97,26 @@ def test_relative_addresses_start_at_the_project_file(workspace: Workspace) -> N
     assert workspace.address("data") == str(workspace.project_file.parent / "data")
     assert workspace.address("s3://b/k") == "s3://b/k"
     assert workspace.address("/abs") == "/abs"
+
+
+@pytest.mark.parametrize("ports", [{"gateway": 1}, {"gateway": 1, "moon": 2}, [1, 2], 7])
+def test_ports_that_are_not_all_there_are_a_state_error(
+    workspace: Workspace, ports: object
+) -> None:
+    workspace.set_platform({"ports": ports})
+    with pytest.raises(StateError, match="the platform's ports are damaged"):
+        _ = workspace.ports
+
+
+def test_a_state_folder_that_is_a_file_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    with pytest.raises(StateError, match="cannot be made") as caught:
+        open_workspace(_file(tmp_path), tmp_path / "state")
+    assert "--root" in caught.value.fix
+
+
+def test_a_claim_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "project").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StateError, match="belongs to project"):
+        open_workspace(_file(tmp_path), tmp_path / "state")
