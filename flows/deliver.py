@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State, StateType
 
 from flows.release import walk
 from setpoint.domain.findings import Outcome, Verdict
+from setpoint.domain.rollout import Stage
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace, open_workspace
 from tasks import data, gates, training
@@ -35,8 +36,8 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
     if verdict.outcome != Outcome.PASSED:
         return Delivery(candidate, verdict, False, verdict.summary())
     training.build_image(workspace, candidate)
-    ended = walk(workspace, candidate.version)
-    return Delivery(candidate, verdict, ended.percent == 100, ended.reason)
+    ended = walk(workspace, candidate.version, cause)
+    return Delivery(candidate, verdict, ended.stage == Stage.PROMOTED, ended.reason)
 
 
 @flow(name="deliver", persist_result=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State, StateType
 
 from setpoint.domain.findings import Verdict
@@ -10,11 +10,12 @@ from setpoint.domain.rollout import Rollout, Stage
 from setpoint.stages import release as stage
 from setpoint.workspace import Workspace, open_workspace
 from tasks import releasing
+from tasks.runs import is_dead
 
 
-def walk(workspace: Workspace, version: str) -> Rollout:
+def walk(workspace: Workspace, version: str, cause: str) -> Rollout:
     """Walk a release to its end, from wherever a killed run left it."""
-    rollout = stage.begin(workspace, version)
+    rollout = stage.begin(workspace, version, cause, str(runtime.flow_run.id))
     verdict = Verdict()
     while not rollout.ended:
         rollout, verdict = releasing.take_step(workspace, rollout)
@@ -24,7 +25,7 @@ def walk(workspace: Workspace, version: str) -> Rollout:
 
 @flow(name="release", persist_result=False)
 def release(version: str) -> State[None]:
-    """Release a version that its gates accepted.
+    """Release a version that its gates accepted, or go on with a release whose run was killed.
 
     Args:
         version: ``v1``, ``v2`` ...
@@ -34,7 +35,10 @@ def release(version: str) -> State[None]:
     if outcome != "passed":
         reason = f"gates of {version}: {outcome or 'never run'}; only passed is released"
         return State(type=StateType.FAILED, name="Refused", message=reason)
-    ended = walk(workspace, version)
+    known = workspace.state.release(version)
+    if known is not None and not known.settled and not is_dead(known.run):
+        return State(type=StateType.COMPLETED, message=f"run {known.run} is releasing {version}")
+    ended = walk(workspace, version, "manual")
     if ended.stage == Stage.PROMOTED:
         return State(type=StateType.COMPLETED, name="Promoted", message=f"{version} is in service")
     return State(type=StateType.FAILED, name="RolledBack", message=ended.reason)

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from setpoint.errors import SetpointError
+from setpoint.errors import SetpointError, StateError
 
 app = typer.Typer(
     add_completion=False,
@@ -55,8 +55,10 @@ def main() -> None:
     try:
         app()
     except SetpointError as err:
-        console.print(f"[red]error[/red] {type(err).__name__}", highlight=False)
-        console.print(str(err), markup=False)
+        # Never wrapped: paths and commands in it can be copied.
+        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        errors.print(f"[red]error[/red] {type(err).__name__}")
+        errors.print(str(err), markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -88,6 +90,7 @@ def demo(
         console.print(f"{spent:6.1f} s  {when}  [{style}]{mark} {kind:<11}[/] ", end="")
         console.print(text[:160], markup=False, soft_wrap=True)
 
+    check_writable(summary)
     folder = root.absolute()
     try:
         figures, workspace = run_demo(Script(seed=seed, drift=drift), folder, say)
@@ -142,7 +145,7 @@ def _told(figures: dict[str, Any], workspace: Any, keep: bool) -> Iterator[str]:
 
 def _workspace(project: Path | None, root: Path | None) -> Any:
     from setpoint.config import read_environment
-    from setpoint.workspace import open_workspace
+    from setpoint.workspace import open_workspace, remembered_project
 
     environment = read_environment()
     folder = root or environment.root
@@ -150,7 +153,7 @@ def _workspace(project: Path | None, root: Path | None) -> Any:
     nameless = root is not None or not environment.project_file.exists()
     if project is None and nameless and known.exists():
         # The state folder remembers which project it belongs to.
-        project = Path(json.loads(known.read_text("utf-8"))["project_file"])
+        project = remembered_project(folder)
     return open_workspace(project, root)
 
 
@@ -166,9 +169,9 @@ def up(project: ProjectFile = None, root: Root = None) -> None:
     console.print(f"gateway     http://127.0.0.1:{ports.gateway}/v1/decisions")
     console.print(f"Prefect UI  http://127.0.0.1:{ports.prefect}")
     console.print(f"MLflow UI   http://127.0.0.1:{ports.mlflow}")
-    console.print(
-        "first model: setpoint deliver   what is going on: setpoint status   end: setpoint down"
-    )
+    if workspace.champion() is None:
+        console.print("next: setpoint deliver   trains, gates and releases a first model")
+    console.print("then: setpoint status    what is in service, what is watched; setpoint down")
 
 
 @app.command()
@@ -217,12 +220,17 @@ def audit(
     """List the ledger and verify its chain; ends non-zero if it is broken."""
     workspace = _workspace(project, root)
     entries = workspace.state.ledger()
-    table = Table(header_style="bold")
-    for name in ("#", "time", "what", "subject", "evidence", "digest"):
-        table.add_column(name, overflow="fold" if name == "evidence" else "ellipsis")
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for name in ("#", "event time", "what", "subject", "evidence", "digest"):
+        table.add_column(
+            name,
+            overflow="fold",
+            no_wrap=name != "evidence",
+            justify="right" if name == "#" else "left",
+        )
     for e in entries[-last:]:
-        when = e.time[:19].replace("T", " ")
-        table.add_row(str(e.seq), when, e.kind, e.subject, _evidence(e.evidence), e.digest[:12])
+        when = e.time[:16].replace("T", " ")
+        table.add_row(str(e.seq), when, e.kind, e.subject, _evidence(e.evidence), e.digest[:8])
     console.print(table)
     broken = workspace.state.verify_ledger()
     if broken is not None:
@@ -242,6 +250,38 @@ def _evidence(content: Any) -> str:
     if "findings" in content:
         return "; ".join(f"{f['name']}: {f['reason']}" for f in content["findings"][:2])
     return str(content.get("note") or content.get("stage") or "")
+
+
+@app.command()
+def resolve(
+    incident: Annotated[str, typer.Argument(help="Its id, as 'setpoint status' shows it.")],
+    note: Annotated[str, typer.Option(help="Why; kept in the ledger.")],
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Have it responded to again instead of ending it.")
+    ] = False,
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """End an incident that needs a person, or have it responded to again."""
+    from setpoint.stages.respond import by_person
+
+    moved = by_person(_workspace(project, root), incident, note, retry=retry)
+    console.print(f"{moved.id} is {moved.status}: {moved.note}", markup=False)
+
+
+def check_writable(file: Path | None) -> None:
+    """Refuse a file that cannot be written before the work whose figures it is for.
+
+    Raises:
+        StateError: Its folder is not there, or it is a folder.
+    """
+    if file is None or (file.absolute().parent.is_dir() and not file.is_dir()):
+        return
+    raise StateError(
+        "the figures cannot be written there",
+        where=str(file),
+        fix="name a file in a folder that exists",
+    )
 
 
 @app.command()
@@ -275,7 +315,9 @@ def backtest(
     data: Annotated[
         Path | None, typer.Option(help="Folder in which relative data addresses start.")
     ] = None,
-    cron: Annotated[int, typer.Option(help="Looks between retrainings of the cron baseline.")] = 7,
+    cron: Annotated[
+        int, typer.Option(min=1, help="Looks between retrainings of the cron baseline.")
+    ] = 7,
 ) -> None:
     """Play a history through the loop: what it would have done and been worth."""
     from setpoint.backtest import run_backtest, show_backtest
@@ -285,11 +327,10 @@ def backtest(
     folder = root or Path(".setpoint/backtest") / name
     if root is None:
         shutil.rmtree(folder, ignore_errors=True)
-    workspace = _workspace(project, folder)
+    workspace = replace(_workspace(project, folder), replay=True)
     if data is not None:
         environment = workspace.environment.model_copy(update={"data_root": data.absolute()})
         workspace = replace(workspace, environment=environment)
-    workspace.set_platform({"clock": "stream"})
     figures = run_backtest(workspace, train_until, cron, lambda t: console.print(t, markup=False))
     show_backtest(figures, console)
     if summary is not None:

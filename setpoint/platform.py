@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from setpoint.adapters.envoy import EnvoyRouter
-from setpoint.adapters.mlflow_registry import CHAMPION
 from setpoint.adapters.processes import free_port, port_is_free, require_free_port
 from setpoint.adapters.services import (
     ServiceSpec,
@@ -34,6 +34,7 @@ PREFECT, WORKER, WARM, GATEWAY, MLFLOW = (
     "mlflow",
 )
 START_SECONDS = 180.0
+LEASES = "prefect.server.concurrency.lease_storage"
 OTHER_PORTS = "end that process, or delete platform.json in the state folder to choose anew"
 
 
@@ -50,7 +51,8 @@ def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Por
     """
     root = workspace.root
     ports = _ports(workspace)
-    if supervisor_pid(root) is None:
+    fresh = supervisor_pid(root) is None
+    if fresh:
         for name, port in asdict(ports).items():
             require_free_port(port, name, fix=OTHER_PORTS)
         workspace.set_platform(
@@ -62,21 +64,31 @@ def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Por
             }
         )
         _start_supervisor(root)
+    try:
+        _start_services(workspace, ports, mlflow=mlflow, fresh=fresh)
+    except BaseException:  # an interrupt too: what was not up before must not be left half up
+        if fresh:
+            down(root)
+        raise
+    return ports
+
+
+def _start_services(workspace: Workspace, ports: Ports, *, mlflow: bool, fresh: bool) -> None:
+    root = workspace.root
     env = environment(workspace, ports)
     declare(root, _prefect_server(ports, env))
     declare(root, _warm_engine(root, env))
     declare(root, EnvoyRouter(root, ports.gateway, ports.admin).service_spec())
-    workspace.registry.version_of(CHAMPION)  # makes MLflow's tables: two runs at once cannot
+    workspace.champion()  # makes MLflow's tables too: two runs at once cannot
     if mlflow:
         declare(root, _mlflow(workspace, ports, env))
     wait_ready(root, PREFECT, START_SECONDS)
-    _apply_deployments(root, env)
+    _apply_deployments(root, env, fresh=fresh)
     declare(root, _worker(env))
     wait_ready(root, GATEWAY, START_SECONDS)
     wait_ready(root, WORKER, START_SECONDS)
     if mlflow:
         wait_ready(root, MLFLOW, START_SECONDS)
-    return ports
 
 
 def down(root: Path, timeout: float = 40.0) -> bool:
@@ -119,7 +131,11 @@ def environment(workspace: Workspace, ports: Ports) -> dict[str, str]:
         "PREFECT_PROFILES_PATH": str(workspace.root / "prefect" / "profiles.toml"),
         "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Slots of concurrency limits survive a restart of the server, and so do runs that hold one.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": f"{LEASES}.filesystem",
         "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+        # Submitted sooner, a run takes its deployment's only slot from the one before it.
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
         "PREFECT_LOGGING_LEVEL": "INFO",
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -131,9 +147,8 @@ def environment(workspace: Workspace, ports: Ports) -> dict[str, str]:
 
 
 def _ports(workspace: Workspace) -> Ports:
-    known = workspace.platform().get("ports")
-    if known:
-        return Ports(**known)
+    if workspace.platform().get("ports"):
+        return workspace.ports
     taken: list[int] = []
     for preferred in (8080, 0, 4200, 5000):
         port = preferred if preferred and port_is_free(preferred) else free_port()
@@ -163,9 +178,9 @@ def _start_supervisor(root: Path) -> None:
         time.sleep(0.05)
 
 
-def _apply_deployments(root: Path, env: dict[str, str]) -> None:
+def _apply_deployments(root: Path, env: dict[str, str], *, fresh: bool) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "deployments.apply"],
+        [sys.executable, "-m", "deployments.apply", *(["--fresh"] if fresh else [])],
         cwd=CODE,
         env={**os.environ, **env},
         capture_output=True,
@@ -218,6 +233,19 @@ def _worker(env: dict[str, str]) -> ServiceSpec:
 
 
 def _warm_socket(root: Path) -> Path:
+    """Where runs are asked for: in a folder of this user alone, as a run brings its environment.
+
+    Raises:
+        PlatformError: Somebody else owns that folder.
+    """
     # A Unix socket's path is at most about 100 bytes; a state folder may lie deeper.
-    name = hashlib.sha256(str(root).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"setpoint-{name}.sock"
+    folder = Path(tempfile.gettempdir()) / f"setpoint-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PlatformError(
+            "the folder is not this user's alone",
+            where=str(folder),
+            fix="remove it, or set TMPDIR to a folder of your own",
+        )
+    return folder / f"{hashlib.sha256(str(root).encode()).hexdigest()[:12]}.sock"

@@ -71,11 +71,18 @@ class ModelRuntime(Protocol):
     kind: str
     """How it runs: ``process``, ``docker``."""
 
-    def start(self, version: str, bundle: Path) -> Endpoint:
-        """Start a version, or find it running; returns when it is ready to answer.
+    def start(self, version: str, bundle: Path, digest: str = "") -> Endpoint:
+        """Start a version and wait until it is ready, or find it started before.
+
+        A version that was started before is kept, ready or not.
+
+        Args:
+            version: Model version.
+            bundle: Folder of its bundle.
+            digest: Digest that the bundle must have; any if empty.
 
         Raises:
-            PlatformError: It does not get ready; nothing of it is left running.
+            PlatformError: A new one does not get ready; nothing of it is left running.
         """
         ...
 

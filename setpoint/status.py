@@ -2,47 +2,71 @@
 
 from __future__ import annotations
 
+import json
+
 from rich.console import Console
 from rich.table import Table
 
 from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION
 from setpoint.adapters.services import status as services
+from setpoint.adapters.services import supervisor_pid
+from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Status
+from setpoint.errors import StateError
 from setpoint.stages.ingest import quarantined
 from setpoint.workspace import Workspace
+
+STYLES = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "red",
+    Outcome.ERROR: "red",
+    Outcome.INCONCLUSIVE: "yellow",
+}
 
 
 def show(workspace: Workspace, console: Console) -> None:
     """Print what is in service, what is watched and what needs a person."""
-    project, state = workspace.project, workspace.state
+    project = workspace.project
     console.print(f"[bold]{project.name}[/bold]  {project.description}", highlight=False)
     console.print(f"owner {project.owner.team} <{project.owner.contact}>", markup=False)
     _service(workspace, console)
     _watched(workspace, console)
-    needs = []
+    console.print("\n[bold]needs a person[/bold]")
+    for line in _needs(workspace) or ["nothing"]:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _needs(workspace: Workspace) -> list[str]:
+    state, needs = workspace.state, []
     for incident in state.incidents(only_open=True):
         if incident.status == Status.NEEDS_PERSON:
             needs.append(f"incident {incident.id} ({incident.cause}): {incident.note}")
+            needs.append(f"  setpoint resolve {incident.id} --note WHY   (or --retry)")
     needs += [f"batch refused: {p}" for p in quarantined(workspace)]
+    unseen = [f for f in _last_window(workspace)[1] if f.outcome == Outcome.ERROR]
+    needs += [f"cannot be watched: {f.label}: {f.reason}" for f in unseen]
     broken = state.verify_ledger()
     if broken:
         needs.append(f"the ledger is broken at entry {broken.seq}: {broken.reason}")
-    console.print("\n[bold]needs a person[/bold]")
-    for line in needs or ["nothing"]:
-        console.print(f"  {line}", markup=False)
+    try:
+        workspace.champion()
+    except StateError as err:
+        needs.append(str(err))
+    return needs
 
 
 def _service(workspace: Workspace, console: Console) -> None:
     champion = workspace.registry.version_of(CHAMPION)
     challenger = workspace.registry.version_of(CHALLENGER)
+    releases = workspace.state.unsettled_releases()
     console.print("\n[bold]in service[/bold]")
     console.print(f"  champion    {champion or 'none: run setpoint deliver'}")
-    for rollout in workspace.state.unfinished_releases():
+    for rollout in releases:
         console.print(f"  releasing   {rollout.challenger}: {rollout.label}")
-    if challenger and not workspace.state.unfinished_releases():
+    if challenger and not releases:
         console.print(f"  challenger  {challenger}")
     running = services(workspace.root)
-    if not running:
+    if supervisor_pid(workspace.root) is None or not running:
         console.print("  platform    down: run setpoint up")
         return
     table = Table(box=None, padding=(0, 2))
@@ -51,22 +75,50 @@ def _service(workspace: Workspace, console: Console) -> None:
     for name, s in sorted(running.items()):
         table.add_row(name, s.state, str(s.restarts), str(s.pid or ""))
     console.print(table)
-    platform = workspace.platform()
-    if platform:
-        ports = workspace.ports
-        console.print(
-            f"  gateway http://127.0.0.1:{ports.gateway}  Prefect http://127.0.0.1:{ports.prefect}"
-            f"  MLflow http://127.0.0.1:{ports.mlflow}"
-        )
+    ports = workspace.ports
+    for name, port in (
+        ("gateway", ports.gateway),
+        ("Prefect UI", ports.prefect),
+        ("MLflow UI", ports.mlflow),
+    ):
+        if name != "MLflow UI" or "mlflow" in running:
+            console.print(f"  {name:<11} http://127.0.0.1:{port}")
+
+
+def _last_window(workspace: Workspace) -> tuple[str, list[Finding]]:
+    """Version and findings of the newest look; none before the first."""
+    text = workspace.state.recall("last_window")
+    if text is None:
+        return "", []
+    content = json.loads(text)
+    return content["version"], [Finding.from_dict(f) for f in content["findings"]]
 
 
 def _watched(workspace: Workspace, console: Console) -> None:
     console.print("\n[bold]watched[/bold]")
     last = workspace.state.recall("watched_until")
-    console.print(f"  newest window ends {last or 'never: nothing was looked at yet'} (event time)")
-    for name, s in workspace.project.setpoints.items():
-        side = f"≥ {s.floor:g}" if s.floor is not None else f"≤ {s.ceiling:g}"
-        console.print(f"  {name}: {s.metric} {side}")
+    version, findings = _last_window(workspace)
+    if last is None:
+        console.print("  nothing was looked at yet")
+    else:
+        console.print(f"  newest window ends {last[:16].replace('T', ' ')} event time ({version})")
+    declared = workspace.project.setpoints
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for finding in (f for f in findings if f.name in declared):
+        value = "-" if finding.value is None else f"{finding.value:.4g}"
+        side = "≥" if finding.direction == "floor" else "≤"
+        table.add_row(
+            finding.name,
+            f"{value} {side} {finding.setpoint:g}" if finding.setpoint is not None else value,
+            f"of {finding.sample:,}",
+            f"[{STYLES[finding.outcome]}]{finding.outcome}[/]",
+        )
+    drift = [f for f in findings if f.name not in declared]
+    if drift:
+        counts = {o: sum(f.outcome == o for f in drift) for o in Outcome}
+        told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
+        table.add_row("drift", f"{len(drift)} columns", "", told)
+    console.print(table)
     for incident in workspace.state.incidents(only_open=True):
         if incident.status != Status.NEEDS_PERSON:
             console.print(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from setpoint.adapters.files import write_atomically
-from setpoint.adapters.mlflow_registry import Registry
+from setpoint.adapters.mlflow_registry import CHAMPION, Registry
 from setpoint.adapters.sqlite_state import StateStore
 from setpoint.config import Environment, Project, load_project, read_environment
 from setpoint.errors import StateError
@@ -77,12 +77,14 @@ class Workspace:
         project_file: Where it was read from; relative data addresses start in its folder.
         root: The state folder.
         environment: What was read from the environment.
+        replay: Whether time is that of a replay, whatever the platform was started with.
     """
 
     project: Project
     project_file: Path
     root: Path
     environment: Environment
+    replay: bool = False
 
     @cached_property
     def state(self) -> StateStore:
@@ -94,6 +96,22 @@ class Workspace:
         """MLflow."""
         uri = self.environment.tracking_uri or f"sqlite:///{(self.root / 'mlflow.db').absolute()}"
         return Registry(uri, self.root / "mlartifacts", self.project.name)
+
+    def champion(self) -> str | None:
+        """The version in service; ``None`` if there never was one.
+
+        Raises:
+            StateError: There was one and the registry does not know it any more.
+        """
+        found = self.registry.version_of(CHAMPION)
+        known = self.state.last_promoted() if found is None else None
+        if known is not None:
+            raise StateError(
+                f"the registry names no champion, but {known.challenger} was promoted",
+                where=f"MLflow at {self.registry.uri}",
+                fix=f"restore MLflow, or set the alias {CHAMPION} of model {self.registry.name}",
+            )
+        return found
 
     @property
     def live_store(self) -> Path:
@@ -191,8 +209,8 @@ class Workspace:
     @property
     def clock(self) -> Clock:
         """The clock that the platform was started with."""
-        kind = self.platform().get("clock", "wall")
-        return StreamClock(self.state) if kind == "stream" else WallClock()
+        streamed = self.replay or self.platform().get("clock", "wall") == "stream"
+        return StreamClock(self.state) if streamed else WallClock()
 
     @cached_property
     def runtime(self) -> ModelRuntime:
@@ -207,6 +225,23 @@ class Workspace:
         from setpoint.adapters.envoy import EnvoyRouter
 
         return EnvoyRouter(self.root, self.ports.gateway, self.ports.admin)
+
+
+def remembered_project(root: Path) -> Path:
+    """The project file that the platform of a state folder was started with.
+
+    Raises:
+        StateError: The state folder does not say, or the file that says it is damaged.
+    """
+    file = root / "platform.json"
+    try:
+        return Path(json.loads(file.read_text("utf-8"))["project_file"])
+    except (OSError, ValueError, TypeError, KeyError) as err:
+        raise StateError(
+            f"it does not say which project it belongs to ({type(err).__name__})",
+            where=str(file),
+            fix="name the project file with --project",
+        ) from err
 
 
 def open_workspace(project_file: Path | None = None, root: Path | None = None) -> Workspace:

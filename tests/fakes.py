@@ -53,7 +53,7 @@ class FakeRuntime:
         self.running: dict[str, tuple[Endpoint, Path]] = {}
         self._next_port = 20_001
 
-    def start(self, version: str, bundle: Path) -> Endpoint:
+    def start(self, version: str, bundle: Path, digest: str = "") -> Endpoint:
         """Start a version, or find it running; see the port."""
         if version in self.running:
             endpoint, known = self.running[version]

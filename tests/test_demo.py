@@ -32,7 +32,8 @@ def _played(world: World, reviewed: np.ndarray) -> Played:
 
 
 def test_rates_and_costs_are_told_for_each_part_of_the_run(world: World) -> None:
-    played = _played(world, np.arange(len(world)) % 2 == 0)
+    half = np.arange(len(world)) % 2 == 0
+    played = _played(world, np.where(event_days(world) < 33, half, world.fraud == 1))
     played.marks |= {"drift": 10.0, "alarm": 14.25, "healed": 31.5}
     played.days |= {"drift": 25.0, "alarm": 27.5, "healed": 33.0}
     figures = summarise(world, SCRIPT, played, COSTS)
@@ -47,6 +48,13 @@ def test_rates_and_costs_are_told_for_each_part_of_the_run(world: World) -> None
     assert (figures["seconds_to_alarm"], figures["event_time_to_alarm"]) == (4.2, 2.5)
     assert (figures["seconds_to_heal"], figures["event_time_to_heal"]) == (21.5, 8.0)
     assert figures["healed"] and figures["requests"] == figures["answered"]
+
+
+def test_a_promotion_after_which_no_more_frauds_are_caught_heals_nothing(world: World) -> None:
+    played = _played(world, np.ones(len(world), dtype=bool))
+    played.marks |= {"drift": 10.0, "alarm": 14.25, "healed": 31.5}
+    played.days |= {"drift": 25.0, "alarm": 27.5, "healed": 33.0}
+    assert not summarise(world, SCRIPT, played, COSTS)["healed"]
 
 
 def test_the_summary_that_is_shown_keeps_each_line_whole(

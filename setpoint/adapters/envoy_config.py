@@ -160,6 +160,8 @@ def _route(plan: TrafficPlan | None, options: GatewayOptions) -> Json:
         # In the plan's order: with another order all entities would change sides.
         "weighted_clusters": {"clusters": weighted, "use_hash_policy": True},
         "hash_policy": [{"header": {"header_name": ENTITY_HEADER}}],
+        # A client's own host could end with what Envoy adds to mirrored requests.
+        "host_rewrite_literal": "setpoint",
         "timeout": f"{options.request_seconds:g}s",
         "retry_policy": _ask_again() if alone else _ask_another(options),
     }

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from setpoint.errors import StateError
+
 # Telemetry is decided when mlflow is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+# Which of its two user interfaces MLflow opens with.
+TABULAR = {"mlflow.experimentKind": "custom_model_development"}
 
 CHAMPION, CHALLENGER, CANDIDATE = "champion", "challenger", "candidate"
 
@@ -31,6 +37,7 @@ class Registry:
     def _client(self) -> Any:
         import mlflow
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         # Never mlflow.set_tracking_uri: it writes the environment, which other projects read.
         return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
@@ -41,6 +48,7 @@ class Registry:
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
         files: Mapping[str, Path],
+        name: str | None = None,
     ) -> str:
         """Record one training.
 
@@ -49,6 +57,7 @@ class Registry:
             metrics: What was measured; numbers only.
             tags: Digests, commit, environment, seeds.
             files: Artifact folder to file.
+            name: What people call the run.
 
         Returns:
             Id of the MLflow run.
@@ -57,10 +66,12 @@ class Registry:
         experiment = client.get_experiment_by_name(self.name)
         if experiment is None:
             location = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite") else None
-            experiment_id = client.create_experiment(self.name, artifact_location=location)
+            experiment_id = client.create_experiment(
+                self.name, artifact_location=location, tags=TABULAR
+            )
         else:
             experiment_id = experiment.experiment_id
-        run = client.create_run(experiment_id, tags=dict(tags))
+        run = client.create_run(experiment_id, tags=dict(tags), run_name=name)
         run_id = str(run.info.run_id)
         for key, value in parameters.items():
             client.log_param(run_id, key, value)
@@ -119,6 +130,21 @@ class Registry:
         """Tags of a version."""
         found = self._client().get_model_version(self.name, version.removeprefix("v"))
         return dict(found.tags)
+
+    def digest(self, version: str) -> str:
+        """Digest of a version's bundle, as it was when it was registered.
+
+        Raises:
+            StateError: It was registered without: its publication was killed half-way.
+        """
+        found = self.tags(version).get("bundle_digest")
+        if not found:
+            raise StateError(
+                f"{version} has no digest of its bundle",
+                where=f"model {self.name} in MLflow",
+                fix="train again; a version that was half published is never released",
+            )
+        return found
 
     def tag(self, version: str, key: str, value: str) -> None:
         """Set one tag of a version."""

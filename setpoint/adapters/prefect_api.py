@@ -107,11 +107,6 @@ class PrefectApi:
                 )
             time.sleep(0.3)
 
-    def recent_runs(self, limit: int = 20) -> list[FlowRun]:
-        """Newest flow runs."""
-        body = {"sort": "START_TIME_DESC", "limit": limit}
-        return [_flow_run(run) for run in self._call("POST", "/flow_runs/filter", body)]
-
 
 def _flow_run(content: dict[str, Any]) -> FlowRun:
     state = content.get("state") or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,7 +32,8 @@ class ProcessRuntime:
         state: State folder; its supervisor must be running.
         store_file: SQLite file that all versions share.
         command: What is run, before the flags ``--bundle --store --host --port --version``.
-        ready_seconds: How long a version may take to get ready.
+        ready_seconds: How long a new version may take to get ready.
+        known_seconds: How long a version that was started before is waited for.
         stop_seconds: How long it may drain before it is killed.
     """
 
@@ -45,29 +47,35 @@ class ProcessRuntime:
         command: Sequence[str] = _default,
         ready_seconds: float = 60.0,
         stop_seconds: float = 10.0,
+        known_seconds: float = 10.0,
     ) -> None:
         self.state = state.absolute()
         self.store_file = store_file.absolute()
         self.command = tuple(command)
         self.ready_seconds = ready_seconds
         self.stop_seconds = stop_seconds
+        self.known_seconds = known_seconds
 
-    def start(self, version: str, bundle: Path) -> Endpoint:
-        """Start a version, or find it running; returns when it is ready to answer.
+    def start(self, version: str, bundle: Path, digest: str = "") -> Endpoint:
+        """Start a version and wait until it is ready, or find it declared already; see the port.
 
         Raises:
-            PlatformError: It does not get ready, and nothing of it is left running; or it runs
-                already from another bundle, and goes on.
+            PlatformError: A new one does not get ready, and nothing of it is left running; or it
+                runs already from another bundle, and goes on.
         """
         name = _PREFIX + version
         known = declared(self.state).get(name)
-        if known is not None:
-            self._check_same(known, bundle.absolute())
         port = _flag(known, "--port") if known is not None else None
-        if known is None or port is None:
-            taken = [endpoint.port for endpoint in self.endpoints().values()]
-            port = str(free_port(_HOST, taken))
-            declare(self.state, self._spec(name, version, bundle.absolute(), port))
+        if known is not None and port is not None:
+            self._check_same(known, bundle.absolute())
+            # It may be slow or between two starts; taking it away would not make it better, and
+            # the router gives no traffic to a version that does not answer.
+            with suppress(PlatformError):
+                wait_ready(self.state, name, self.known_seconds)
+            return Endpoint(_HOST, int(port))
+        taken = [endpoint.port for endpoint in self.endpoints().values()]
+        port = str(free_port(_HOST, taken))
+        declare(self.state, self._spec(name, version, bundle.absolute(), port, digest))
         try:
             wait_ready(self.state, name, self.ready_seconds)
         except PlatformError:
@@ -94,9 +102,12 @@ class ProcessRuntime:
                 found[name.removeprefix(_PREFIX)] = Endpoint(_HOST, int(port))
         return found
 
-    def _spec(self, name: str, version: str, bundle: Path, port: str) -> ServiceSpec:
+    def _spec(
+        self, name: str, version: str, bundle: Path, port: str, digest: str
+    ) -> ServiceSpec:
         flags = ["--bundle", str(bundle), "--store", str(self.store_file)]
         flags += ["--host", _HOST, "--port", port, "--version", version]
+        flags += ["--digest", digest] if digest else []
         return ServiceSpec(
             name=name,
             argv=(*self.command, *flags),

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
+from setpoint.domain.analysis import Traffic
 from setpoint.errors import PlatformError
 from setpoint.ports import Endpoint
 
@@ -15,26 +16,32 @@ SLOW = "0.05"
 
 @dataclass(frozen=True)
 class ServiceCounts:
-    """Scoring requests that a service answered.
+    """Scoring requests that a process of the service answered since it started.
 
     Attributes:
         requests: All that were not refused for bad input.
         failed: Answered with 5xx.
         slow: Slower than 50 ms.
+        refused: Refused for bad input, 4xx.
+        started: When the process started, seconds since the epoch.
     """
 
     requests: int
     failed: int
     slow: int
+    refused: int = 0
+    started: float = 0.0
 
-    def __sub__(self, before: ServiceCounts) -> ServiceCounts:
-        # A restarted service counts from 0 again.
-        if self.requests < before.requests:
-            return self
-        return ServiceCounts(
+    def since(self, before: ServiceCounts) -> Traffic:
+        """What happened since ``before``; a restarted service counts from 0 again."""
+        if self.started != before.started:
+            return Traffic(self.requests, self.failed, self.slow, self.refused, restarted=True)
+        return Traffic(
             self.requests - before.requests,
-            max(0, self.failed - before.failed),
-            max(0, self.slow - before.slow),
+            self.failed - before.failed,
+            self.slow - before.slow,
+            self.refused - before.refused,
+            restarted=False,
         )
 
 
@@ -54,19 +61,21 @@ def read_counts(endpoint: Endpoint, timeout: float = 5.0) -> ServiceCounts:
         raise PlatformError(
             f"the scoring service does not answer: {err}", where=url, fix="see its log under logs/"
         ) from err
-    answered = failed = 0.0
-    fast = total = 0.0
+    answered = failed = refused = fast = total = started = 0.0
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == "setpoint_requests_total" and _scoring(sample.labels):
                 code = sample.labels.get("code", "")
                 answered += sample.value if code[:1] in "25" else 0
                 failed += sample.value if code[:1] == "5" else 0
+                refused += sample.value if code[:1] == "4" else 0
             elif sample.name == "setpoint_latency_seconds_bucket":
                 fast += sample.value if sample.labels.get("le") == SLOW else 0
             elif sample.name == "setpoint_latency_seconds_count":
                 total += sample.value
-    return ServiceCounts(int(answered), int(failed), int(total - fast))
+            elif sample.name == "setpoint_started_seconds":
+                started = sample.value
+    return ServiceCounts(int(answered), int(failed), int(total - fast), int(refused), started)
 
 
 def _scoring(labels: dict[str, str]) -> bool:

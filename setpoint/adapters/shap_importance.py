@@ -11,7 +11,7 @@ from setpoint.domain.training import Rows
 
 def global_importance(
     pipeline: Any, rows: Rows, names: tuple[str, ...], sample: int = 500
-) -> tuple[dict[str, float], float]:
+) -> tuple[dict[str, float], float, int]:
     """Share of the explanation that each input carries.
 
     Args:
@@ -21,13 +21,13 @@ def global_importance(
         sample: Rows explained.
 
     Returns:
-        Input to share, adding up to 1 (all 0 where nothing is explained); and the additivity
-        error: largest difference between the sum of SHAP values and the model's margin, which
-        is the sanity check of the explanation itself.
+        Input to share, adding up to 1 (all 0 where nothing is explained); the additivity error:
+        largest difference between the sum of SHAP values and the model's margin, which is the
+        sanity check of the explanation itself; and the number of rows explained.
     """
     import shap
 
-    every = max(1, len(rows) // sample)
+    every = max(1, -(-len(rows) // sample))
     part = rows.take(np.arange(len(rows)) % every == 0)
     matrix = np.asarray(pipeline.named_steps["encode"].transform(part.inputs()), dtype=np.float64)
     model = pipeline.named_steps["model"]
@@ -41,4 +41,5 @@ def global_importance(
     weight = np.abs(values).mean(axis=0)
     total = float(weight.sum())
     shares = weight / total if total > 0 else weight
-    return {name: float(share) for name, share in zip(names, shares, strict=True)}, gap
+    found = {name: float(share) for name, share in zip(names, shares, strict=True)}
+    return found, gap, len(part)

@@ -14,11 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from setpoint.adapters.sqlite_decisions import store_errors
 from setpoint.domain.findings import Finding
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.ledger import Break, Entry, canonical, link, verify
 from setpoint.domain.rollout import Rollout, Stage
-from setpoint.errors import StateError
+from setpoint.errors import ReleaseError, StateError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS incidents (
@@ -57,21 +58,22 @@ class StateStore:
         try:
             with self._connect() as db:
                 db.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
-        except sqlite3.DatabaseError as err:
+        except StateError as err:
             raise StateError(
-                f"not a usable state database: {err}",
+                f"not a usable state database: {err.what}",
                 where=str(path),
                 fix="restore the file from a backup, or move it away to start anew",
             ) from err
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-        db.execute("PRAGMA synchronous=FULL")
-        try:
-            yield db
-        finally:
-            db.close()
+        with store_errors(self.path):
+            db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            try:
+                db.execute("PRAGMA synchronous=FULL")
+                yield db
+            finally:
+                db.close()
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
@@ -87,7 +89,7 @@ class StateStore:
     # incidents
 
     def open_incident(self, incident: Incident) -> tuple[Incident, bool]:
-        """Open an incident, or find the one that is open for the same cause.
+        """Open an incident and say so in the ledger, or find the one open for the same cause.
 
         Returns:
             The incident with its id, and whether it is new. An open one keeps its id and status
@@ -108,12 +110,32 @@ class StateStore:
             ).lastrowid
             named = replace(incident, id=f"{self.project}-{number}")
             db.execute("UPDATE incidents SET body = ? WHERE number = ?", (_body(named), number))
+            evidence = {
+                "cause": named.cause,
+                "version": named.version,
+                "findings": [f.to_dict() for f in named.findings],
+            }
+            _append(db, named.opened_at, "incident_opened", named.id, evidence)
             return named, True
 
-    def save_incident(self, incident: Incident) -> None:
-        """Write a changed incident."""
+    def move_incident(self, was: Incident, now: Incident, time: datetime) -> bool:
+        """Write an incident's next status and say so in the ledger, both or neither.
+
+        Args:
+            was: The incident as it was read.
+            now: The same in its next status.
+            time: When, for the ledger.
+
+        Returns:
+            False, and nothing is written, if it moved since it was read.
+        """
         with self._change() as db:
-            _write_incident(db, incident)
+            found = _find_incident(db, was.id)
+            if (found.status, found.taken_by) != (was.status, was.taken_by):
+                return False
+            _write_incident(db, now)
+            _append(db, time, f"incident_{now.status}", now.id, {"note": now.note})
+            return True
 
     def take_incident(self, incident_id: str, run: str) -> Incident | None:
         """Take up an open incident for a run.
@@ -148,52 +170,79 @@ class StateStore:
 
     # releases
 
+    def begin_release(self, fresh: Rollout) -> tuple[Rollout, bool]:
+        """Begin a release, or take over the one of the same version that was left unsettled.
+
+        Returns:
+            The release, and whether it is new.
+
+        Raises:
+            ReleaseError: Another version is being released: two would change the same traffic.
+        """
+        with self._change() as db:
+            for known in _unsettled(db):
+                if known.challenger != fresh.challenger:
+                    raise ReleaseError(
+                        f"{known.challenger} is being released ({known.label}) by run {known.run}",
+                        where=f"release of {fresh.challenger}",
+                        fix="wait for its end; a release whose run died is taken up by the sweep",
+                    )
+                taken = known.taken_over(fresh.run)
+                _write_release(db, taken)
+                return taken, False
+            _write_release(db, fresh)
+            return fresh, True
+
     def save_release(self, rollout: Rollout) -> None:
         """Write where a release is; called before each step is acted on."""
-        body = canonical(asdict(rollout))
         with self._change() as db:
-            db.execute(
-                "INSERT INTO releases VALUES (?, ?, ?) ON CONFLICT (challenger) "
-                "DO UPDATE SET stage = excluded.stage, body = excluded.body",
-                (rollout.challenger, rollout.stage, body),
-            )
+            _write_release(db, rollout)
+
+    def settle_release(
+        self, rollout: Rollout, time: datetime, kind: str, subject: str, evidence: Mapping[str, Any]
+    ) -> None:
+        """Write that a release is over, and say so in the ledger, both or neither, once."""
+        with self._change() as db:
+            known = _find_release(db, rollout.challenger)
+            if known is not None and known.settled:
+                return
+            _write_release(db, replace(rollout, settled=True))
+            _append(db, time, kind, subject, evidence)
 
     def release(self, challenger: str) -> Rollout | None:
         """The release of a version, if there was one."""
         with self._connect() as db:
+            return _find_release(db, challenger)
+
+    def releases_for(self, cause: str) -> list[Rollout]:
+        """Releases that answered a cause, e.g. an incident's id, oldest first."""
+        with self._connect() as db:
+            rows = db.execute(
+                "SELECT body FROM releases WHERE json_extract(body, '$.cause') = ? ORDER BY rowid",
+                (cause,),
+            ).fetchall()
+        return [_rollout(body) for (body,) in rows]
+
+    def last_promoted(self) -> Rollout | None:
+        """The newest release that was promoted and settled."""
+        settled = "stage = 'promoted' AND json_extract(body, '$.settled') = 1"
+        with self._connect() as db:
             row = db.execute(
-                "SELECT body FROM releases WHERE challenger = ?", (challenger,)
+                f"SELECT body FROM releases WHERE {settled} ORDER BY rowid DESC LIMIT 1"
             ).fetchone()
         return _rollout(row[0]) if row else None
 
-    def unfinished_releases(self) -> list[Rollout]:
-        """Releases that have not ended: being walked, or left by a run that was killed."""
+    def unsettled_releases(self) -> list[Rollout]:
+        """Releases that are not over: being walked, or left by a run that was killed."""
         with self._connect() as db:
-            rows = db.execute(
-                "SELECT body FROM releases WHERE stage NOT IN ('promoted', 'rolled_back')"
-            ).fetchall()
-        return [_rollout(body) for (body,) in rows]
+            return _unsettled(db)
 
     # ledger
 
     def record(self, time: datetime, kind: str, subject: str, evidence: Mapping[str, Any]) -> Entry:
         """Append to the ledger."""
         with self._change() as db:
-            row = db.execute("SELECT * FROM ledger ORDER BY seq DESC LIMIT 1").fetchone()
-            entry = link(_entry(row) if row else None, time.isoformat(), kind, subject, evidence)
-            db.execute(
-                "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    entry.seq,
-                    entry.time,
-                    kind,
-                    subject,
-                    canonical(evidence),
-                    entry.previous,
-                    entry.digest,
-                ),
-            )
-            return entry
+            return _append(db, time, kind, subject, evidence)
 
     def ledger(self) -> list[Entry]:
         """All entries, oldest first."""
@@ -229,6 +278,36 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     except (ValueError, TypeError):  # altered; the chain shows it
         content = {"unreadable": str(evidence)}
     return Entry(seq, time, kind, subject, content, previous, digest)
+
+
+def _append(
+    db: sqlite3.Connection, time: datetime, kind: str, subject: str, evidence: Mapping[str, Any]
+) -> Entry:
+    row = db.execute("SELECT * FROM ledger ORDER BY seq DESC LIMIT 1").fetchone()
+    entry = link(_entry(row) if row else None, time.isoformat(), kind, subject, evidence)
+    content = canonical(evidence)
+    values = (entry.seq, entry.time, kind, subject, content, entry.previous, entry.digest)
+    db.execute("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    return entry
+
+
+def _write_release(db: sqlite3.Connection, rollout: Rollout) -> None:
+    db.execute(
+        "INSERT INTO releases VALUES (?, ?, ?) ON CONFLICT (challenger) "
+        "DO UPDATE SET stage = excluded.stage, body = excluded.body",
+        (rollout.challenger, rollout.stage, canonical(asdict(rollout))),
+    )
+
+
+def _find_release(db: sqlite3.Connection, challenger: str) -> Rollout | None:
+    query = "SELECT body FROM releases WHERE challenger = ?"
+    row = db.execute(query, (challenger,)).fetchone()
+    return _rollout(row[0]) if row else None
+
+
+def _unsettled(db: sqlite3.Connection) -> list[Rollout]:
+    query = "SELECT body FROM releases WHERE json_extract(body, '$.settled') = 0 ORDER BY rowid"
+    return [_rollout(body) for (body,) in db.execute(query).fetchall()]
 
 
 def _rollout(body: str) -> Rollout:

@@ -45,6 +45,8 @@ class Observer:
             self._tell(entry, day)
 
     def _mark(self, name: str, day: float) -> None:
+        if not self._drifted:
+            return  # an alarm before the drift is a false one, and heals nothing
         self._played.marks.setdefault(name, time.monotonic() - self._start)
         self._played.days.setdefault(name, day)
 
@@ -74,7 +76,8 @@ class Observer:
             say(name, f"{entry.subject} {name.replace('_', ' ')} {evidence['reason']}", day)
         elif name == "incident_resolved" and "promoted" in evidence["note"]:
             say("healed", f"{entry.subject} closed: {evidence['note']}", day)
-            self._mark("healed", day)
+            if "alarm" in self._played.marks:
+                self._mark("healed", day)
         elif name in ("incident_needs_person", "incident_open"):
             say("waits", f"{entry.subject}: {evidence['note']}", day)
             if name == "incident_needs_person":

@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from setpoint.domain.world import DEMO, Drift, World, generate
+from setpoint.errors import StateError
 from setpoint.platform import down
 from setpoint.stages.worldfiles import PROJECT, labels_table, write_batch
 from setpoint.workspace import Workspace, open_workspace
+
+MARK = ".demo"
+"""Says that a folder is a demo's, to be emptied by the next one."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,21 @@ def instant(world: World, day: float) -> np.datetime64:
 
 
 def prepare(script: Script, root: Path) -> tuple[Workspace, World]:
-    """Write the project and its history into an empty state folder."""
+    """Write the project and its history into an empty state folder.
+
+    Raises:
+        StateError: The folder holds something that no demo has put there.
+    """
+    if root.exists() and not (root / MARK).exists() and any(root.iterdir()):
+        raise StateError(
+            "the folder is not empty and no demo's: nothing in it is deleted",
+            where=str(root),
+            fix="name an empty or a new folder with --root",
+        )
     down(root)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
+    (root / MARK).touch()
     drift_day = float(script.history + script.drift_after)
     drift = Drift(script.drift, drift_day) if script.drift != "none" else None  # type: ignore[arg-type]
     days = script.history + script.longest

@@ -39,15 +39,17 @@ def summarise(world: World, script: Script, played: Played, costs: CostMatrix) -
     """The figures of a run, from the world's truth.
 
     Returns:
-        See ``setpoint demo --summary``; rates are shares of frauds sent to review, costs money a
-        day.
+        See ``setpoint demo --summary``. Healed: a challenger was promoted for an incident opened
+        after the drift, and more frauds are caught since than while the drift went unanswered.
+        Rates are shares of frauds sent to review, costs money a day.
     """
     judged = {
         name: (None, None) if span is None else _judged(world, played, costs, span)
         for name, span in _spans(world, script, played).items()
     }
+    during, after = judged["during"][0], judged["after"][0]
     return {
-        "healed": "healed" in played.days,
+        "healed": during is not None and after is not None and after > during,
         "retrainings": played.retrainings,
         **_since_drift(played, "alarm", "alarm"),
         **_since_drift(played, "healed", "heal"),

@@ -119,6 +119,20 @@ class FeatureSpec:
         """Names of all model inputs: numbers first, then categories."""
         return (*self.number_names, *self.categories)
 
+    def sources(self, name: str) -> frozenset[str]:
+        """Columns that an input is made of, the entity's own and the event time's included."""
+        if name in (*self.numbers, *self.categories):
+            return frozenset({name})
+        if name in self.calendar:
+            return frozenset({self.event_time})
+        for window in self.windows:
+            if window.name == name:
+                return frozenset({self.entities[window.entity], window.column} - {""})
+        for risk in self.risks:
+            if name in risk.names:
+                return frozenset({self.entities[risk.entity]})
+        raise KeyError(name)
+
     @property
     def longest_seconds(self) -> int:
         """How far back the online store must remember, seconds."""

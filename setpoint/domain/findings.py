@@ -43,6 +43,7 @@ __all__ = [
     "mean_bounds",
     "not_measured",
     "proportion_bounds",
+    "too_thin",
     "watch_ceiling",
     "watch_floor",
 ]
@@ -257,7 +258,7 @@ def check_mean_difference(
     _check_finite(name, values)
     n = len(values)
     mean = float(values.mean()) if n else None
-    unseen = _too_thin(values, max(min_sample, 2))
+    unseen = too_thin(values, max(min_sample, 2))
     if unseen:
         return Finding(
             name, Outcome.INCONCLUSIVE, mean, margin, "floor", n, error_rate, unseen, slice=slice
@@ -285,7 +286,13 @@ def _check_finite(name: str, values: FloatArray) -> None:
         )
 
 
-def _too_thin(values: FloatArray, needed: int) -> str:
+def too_thin(values: FloatArray, needed: int) -> str:
+    """Why a mean of these values cannot be bounded; empty if it can.
+
+    Args:
+        values: Finite numbers, [n].
+        needed: Rows needed.
+    """
     if len(values) < needed:
         return f"{len(values)} rows, {needed} needed"
     carried = effective_rows(values)

@@ -7,10 +7,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 from scipy.stats import norm
 
 from setpoint.domain.findings import (
@@ -22,11 +23,15 @@ from setpoint.domain.findings import (
     check_mean_difference,
     mean_bounds,
     not_measured,
+    too_thin,
     watch_ceiling,
     watch_floor,
 )
 from setpoint.domain.metrics import CostMatrix, roc_auc
 from setpoint.domain.training import Rows
+
+MIN_CLASS = 10
+"""Rows of each class that an area under the ROC curve needs."""
 
 Reading = Literal["gate", "watch"]
 """How bounds are read: a gate needs proof that the setpoint is held, a watch that it is broken."""
@@ -102,14 +107,16 @@ def _continuous(
     target: Target, judged: Judged, reading: Reading, error_rate: float, min_sample: int
 ) -> Finding:
     n, positives = len(judged.label), int((judged.label == 1).sum())
-    enough = n >= min_sample if target.metric != "roc_auc" else min(positives, n - positives) >= 10
-    if not enough or n < 2:
-        reason = f"{n} rows, {positives} positive; {min_sample} rows and 10 of each class needed"
-        return not_measured(target.name, reason, outcome=Outcome.INCONCLUSIVE)
+    if target.metric == "roc_auc":
+        fewer, needed = min(positives, n - positives), max(min_sample, MIN_CLASS)
+        thin = f"{fewer} rows of the rarer class, {needed} needed" if fewer < needed else ""
+    else:
+        thin = too_thin(judged.cost, max(min_sample, 2))
+    if thin:
+        return not_measured(target.name, thin, outcome=Outcome.INCONCLUSIVE)
     if target.metric == "roc_auc":
         value = float(roc_auc(judged.label, judged.score))
-        half = float(norm.isf(error_rate)) * auc_standard_error(value, positives, n - positives)
-        low, high = value - half, value + half
+        low, high = auc_bounds(value, positives, n - positives, error_rate)
     else:
         value = float(judged.cost.mean())
         low, high = mean_bounds(judged.cost, error_rate)
@@ -134,6 +141,22 @@ def auc_standard_error(auc: float, positives: int, negatives: int) -> float:
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (positives - 1) * (q1 - auc**2) + (negatives - 1) * (q2 - auc**2)
     return math.sqrt(max(variance, 0.0) / (positives * negatives))
+
+
+def auc_bounds(
+    auc: float, positives: int, negatives: int, error_rate: float
+) -> tuple[float, float]:
+    """Bounds of the area under the ROC curve, each one-sided, on the scale of its log odds.
+
+    An area of 1 has no spread of its own: half a pair out of order is added, so that a perfect
+    ranking of few rows proves little.
+    """
+    pairs = positives * negatives
+    inside = min(max(auc, 0.5 / pairs), 1 - 0.5 / pairs)
+    spread = auc_standard_error(inside, positives, negatives) / (inside * (1 - inside))
+    half = float(norm.isf(error_rate)) * spread
+    middle = math.log(inside / (1 - inside))
+    return float(expit(middle - half)), float(expit(middle + half))
 
 
 def performance_gate(
@@ -186,15 +209,17 @@ def fairness_gate(
     """Ratio of the lowest to the highest group rate against a floor (.8: the four-fifths rule).
 
     Groups under ``min_group`` are pooled into one; where even that is too small they are not
-    judged, and the reason names them. Passed if the ratio holds the floor; failed if it is proven
-    not to, by a one-sided test on the logarithm of the ratio; else inconclusive.
+    judged, and the reason names them. Every group is compared with the best one, each bound at
+    ``error_rate`` shared by all comparisons (Bonferroni). Passed if every ratio is proven to hold
+    the floor, failed if one is proven not to, else inconclusive; the finding is about the group
+    with the least room.
 
     Args:
         column: The protected column.
         rates: Rate by group.
         floor: Ratio required, 0 to 1.
         min_group: Rows (or positives) a group needs.
-        error_rate: Chance of calling a ratio exactly at the floor unfair.
+        error_rate: Chance that a ratio exactly at the floor passes, and that it fails.
     """
     name = f"fairness_{column}"
     counts = {r.group: (r.hits, r.sample) for r in rates if r.sample >= min_group}
@@ -213,18 +238,21 @@ def fairness_gate(
         reason = f"{len(counts)} groups have {min_group} rows; 2 are needed{note}"
         return not_measured(name, reason, outcome=Outcome.INCONCLUSIVE)
     share = {g: hits / n for g, (hits, n) in counts.items()}
-    worst, best = min(share, key=lambda g: share[g]), max(share, key=lambda g: share[g])
+    best = max(share, key=lambda g: share[g])
     if share[best] == 0:
         return not_measured(name, "no group has any case", outcome=Outcome.INCONCLUSIVE)
+    bounds = {
+        g: ratio_bounds(counts[g], counts[best], error_rate / (len(counts) - 1))
+        for g in counts
+        if g != best
+    }
+    unfair = [g for g, (_, high) in bounds.items() if high < floor]
+    worst = min(unfair or bounds, key=lambda g: bounds[g][1 if unfair else 0])
+    low, high = bounds[worst]
     value = share[worst] / share[best]
-    low, high = ratio_bounds(counts[worst], counts[best], error_rate)
-    outcome = (
-        Outcome.PASSED
-        if value >= floor
-        else Outcome.FAILED
-        if high < floor
-        else Outcome.INCONCLUSIVE
-    )
+    outcome = Outcome.INCONCLUSIVE
+    if unfair or low >= floor:
+        outcome = Outcome.FAILED if unfair else Outcome.PASSED
     reason = (
         f"{worst} {share[worst]:.3f} of {counts[worst][1]}, {best} {share[best]:.3f} of "
         f"{counts[best][1]}: ratio {low:.3f} to {high:.3f}{note}"
@@ -283,12 +311,3 @@ def _plain(name: str, value: float, ceiling: float, sample: int, text: str) -> F
     held = value <= ceiling
     outcome = Outcome.PASSED if held else Outcome.FAILED
     return Finding(name, outcome, value, ceiling, "ceiling", sample, None, f"{text}: {value:.3g}")
-
-
-def group_columns(rows: Rows, column: str) -> npt.NDArray[Any]:
-    """Values of a protected column of the rows, [n].
-
-    Raises:
-        KeyError: The rows were built without it.
-    """
-    return rows.columns[column]

@@ -38,6 +38,10 @@ class Rollout:
         stage: Where it is.
         step: Index into ``steps`` while in ``canary``.
         reason: Why it was rolled back.
+        cause: What it answers: an incident's id, ``first``, ``manual`` ...
+        run: Id of the run that walks it.
+        attempts: Runs that have walked it; more than one if a run was killed.
+        settled: Whether production, registry and ledger are where it ended.
     """
 
     challenger: str
@@ -47,6 +51,10 @@ class Rollout:
     stage: Stage = Stage.PENDING
     step: int = 0
     reason: str = ""
+    cause: str = ""
+    run: str = ""
+    attempts: int = 1
+    settled: bool = False
 
     @property
     def ended(self) -> bool:
@@ -108,6 +116,10 @@ class Rollout:
         """
         self._require_open()
         return replace(self, stage=Stage.ROLLED_BACK, reason=reason)
+
+    def taken_over(self, run: str) -> Rollout:
+        """The same release, walked on by another run."""
+        return replace(self, run=run, attempts=self.attempts + 1)
 
     def _require_open(self) -> None:
         if self.ended:

@@ -230,7 +230,25 @@ def fit_pipeline(rows: Rows, parameters: Parameters) -> Any:
     pipeline = Pipeline([("encode", ColumnTransformer(steps)), ("model", model)])
     weights = sample_weights(rows.time, parameters.half_life_days)
     with threadpool_limits(limits=1):
-        return pipeline.fit(rows.inputs(), rows.label, model__sample_weight=weights)
+        pipeline.fit(rows.inputs(), rows.label, model__sample_weight=weights)
+    _round_thresholds(pipeline.named_steps["model"])
+    return pipeline
+
+
+def _round_thresholds(model: Any) -> None:
+    """Round every split down to float32, in place.
+
+    A split lies midway between two float32 values, and the exported model keeps it as float32:
+    rounded to the upper one, a row there would go the other way. Rounded down it decides every
+    float32 input as before, in both.
+    """
+    for predictors in model._predictors:
+        for predictor in predictors:
+            exact = predictor.nodes["num_threshold"]
+            near = exact.astype(np.float32)
+            above = near.astype(np.float64) > exact
+            near[above] = np.nextafter(near[above], np.float32(-np.inf))
+            predictor.nodes["num_threshold"] = near.astype(np.float64)
 
 
 def raw_scores(pipeline: Any, rows: Rows) -> Floats:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from setpoint.ports import Decision
@@ -24,6 +26,11 @@ class Metrics:
         self._version = version
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
+        Gauge(
+            "setpoint_started_seconds",
+            "When this process started, seconds since the epoch",
+            registry=self._registry,
+        ).set(time.time())
         self._requests = Counter(
             "setpoint_requests",
             "Requests by route and status code",

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from setpoint.adapters.fairlearn_groups import group_rates
-from setpoint.adapters.mlflow_registry import CHAMPION
 from setpoint.adapters.onnx_export import onnx_scores
 from setpoint.adapters.shap_importance import global_importance
 from setpoint.domain.bundle import Bundle, read_bundle
@@ -21,7 +20,7 @@ from setpoint.domain.gates import (
     performance_gate,
 )
 from setpoint.domain.training import Calibration, Rows
-from setpoint.errors import BundleError
+from setpoint.errors import BundleError, StateError
 from setpoint.stages.assemble import training_rows
 from setpoint.stages.train import Candidate, Training
 from setpoint.workspace import Workspace
@@ -62,7 +61,10 @@ def run_gates(workspace: Workspace, candidate: Candidate, training: Training) ->
 def _against_champion(workspace: Workspace, training: Training, judged: Judged) -> Finding | None:
     """Paired with the champion; ``None`` for the first release, which has none."""
     project = workspace.project
-    version = workspace.registry.version_of(CHAMPION)
+    try:
+        version = workspace.champion()
+    except StateError as err:
+        return not_measured("saves_against_champion", str(err))
     if version is None:
         return None
     try:
@@ -115,14 +117,14 @@ def _fairness(workspace: Workspace, rows: Rows, judged: Judged) -> list[Finding]
 def _explainability(workspace: Workspace, training: Training) -> list[Finding]:
     rule = workspace.project.gates.explainability
     rows = training.split.judge
-    names = workspace.project.feature_spec().names
-    shares, gap = global_importance(training.model.pipeline, rows, names)
+    spec = workspace.project.feature_spec()
+    shares, gap, explained = global_importance(training.model.pipeline, rows, spec.names)
     return explainability_gate(
         shares,
         gap,
-        sample=min(len(rows), 500),
+        sample=explained,
         max_share=rule.max_share,
-        forbidden=[n for n in rule.forbidden if n in names],
+        forbidden=[name for name in spec.names if spec.sources(name) & set(rule.forbidden)],
         max_forbidden=rule.max_forbidden_share,
     )
 
@@ -133,7 +135,7 @@ def record_verdict(
     """Write the verdict to the ledger and to the version's tags."""
     kind = "accepted" if verdict.passed else "refused"
     workspace.state.record(
-        candidate.until,
+        workspace.clock.now(),
         kind,
         f"{workspace.project.name}/{candidate.version}",
         {

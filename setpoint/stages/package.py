@@ -39,7 +39,7 @@ def build_image(workspace: Workspace, candidate: Candidate) -> Packaged:
     else:
         made = _build(workspace, candidate)
     workspace.state.record(
-        candidate.until,
+        workspace.clock.now(),
         "packaged",
         f"{name}/{candidate.version}",
         {"runtime": made.runtime, "image": made.image, "note": made.note},
@@ -62,7 +62,13 @@ def _build(workspace: Workspace, candidate: Candidate) -> Packaged:
         return Packaged("process", "", f"No Docker engine answers ({reason}). Runs as a process.")
     base = plan.base_image or DEFAULT_BASE
     tag = f"setpoint/{workspace.project.name}:{candidate.version}"
-    image = images.build(Path(candidate.bundle), candidate.version, tag, base)
-    images.smoke(image.id, None)
+    try:
+        image = images.build(Path(candidate.bundle), candidate.version, tag, base)
+        images.smoke(image.id, None)
+    except PlatformError as err:
+        if plan.image == "require":
+            raise
+        # The image is not what serves: a healing release does not wait for it.
+        return Packaged("process", "", f"The image failed ({err.what}). Runs as a process.")
     note = f"{tag}, {image.size_bytes / 1e6:.0f} MB, built and smoke-tested. Runs as a process."
     return Packaged("process", tag, note)

@@ -7,23 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-import numpy as np
-import pyarrow as pa
-
 from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION
 from setpoint.adapters.scoring_metrics import ServiceCounts, read_counts
+from setpoint.domain.analysis import Limits, analyse
 from setpoint.domain.bundle import read_bundle
-from setpoint.domain.findings import (
-    Finding,
-    Outcome,
-    Verdict,
-    check_value,
-    not_measured,
-    proportion_bounds,
-    watch_ceiling,
-)
+from setpoint.domain.findings import Finding, Outcome, Verdict, not_measured
 from setpoint.domain.rollout import Rollout, Stage
-from setpoint.errors import PlatformError
+from setpoint.errors import PlatformError, ReleaseError
 from setpoint.ports import DecisionQuery, TrafficPlan
 from setpoint.workspace import Workspace
 
@@ -43,21 +33,41 @@ class Step:
     counts: dict[str, ServiceCounts]
 
 
-def begin(workspace: Workspace, version: str) -> Rollout:
-    """Start the release of a version, or find the one that a killed run left."""
-    known = workspace.state.release(version)
-    if known is not None and not known.ended:
-        return known
+def begin(workspace: Workspace, version: str, cause: str, run: str) -> Rollout:
+    """Start the release of a version, or take over the one that a killed run left.
+
+    Args:
+        workspace: The project.
+        version: The challenger.
+        cause: What the release answers: an incident's id, ``first``, ``manual`` ...
+        run: Id of the run that walks it.
+
+    Raises:
+        ReleaseError: Another version is being released, or this one is in service already.
+        StateError: It is not known what is in service.
+    """
     plan = workspace.project.release
-    rollout = Rollout(
+    champion = workspace.champion()
+    fresh = Rollout(
         challenger=version,
-        champion=workspace.registry.version_of(CHAMPION),
+        champion=champion,
         steps=plan.steps,
         shadowing=plan.shadow_requests > 0,
+        cause=cause,
+        run=run,
     )
-    workspace.state.save_release(rollout)
-    workspace.registry.point(CHALLENGER, version)
-    _record(workspace, rollout, "release_started", {})
+    known = workspace.state.release(version)
+    if champion == version and (known is None or known.settled):
+        raise ReleaseError(
+            f"{version} is in service already",
+            where=f"release of {version}",
+            fix="release another version",
+        )
+    rollout, new = workspace.state.begin_release(fresh)
+    if not rollout.ended:
+        workspace.registry.point(CHALLENGER, version)
+    if new:
+        _record(workspace, rollout, "release_started", {})
     return rollout
 
 
@@ -79,14 +89,15 @@ def enact(workspace: Workspace, rollout: Rollout) -> Step:
     if rollout.champion is None:
         seed_online_store(workspace)
     for version in serving:
-        runtime.start(version, workspace.bundle(version))
+        runtime.start(version, workspace.bundle(version), workspace.registry.digest(version))
     running = runtime.endpoints()
     weights = {v: w for v, w in rollout.weights().items() if v in serving}
     shadow = rollout.challenger if rollout.stage == Stage.SHADOW else None
     plan = TrafficPlan(f"{rollout.challenger}-{uuid4().hex[:8]}", weights, serving[0], shadow)
-    workspace.state.remember(f"plan:{plan.id}", json.dumps(weights))
+    trusted = {version: weight for version, weight in weights.items() if weight > 0}
+    workspace.state.remember(f"plan:{plan.id}", json.dumps(trusted))
     workspace.router.apply(plan, {v: running[v] for v in serving})
-    counts = {v: read_counts(running[v]) for v in serving}
+    counts = {} if rollout.ended else {v: read_counts(running[v]) for v in serving}
     return Step(rollout, workspace.clock.now(), counts)
 
 
@@ -128,32 +139,34 @@ def judge_step(workspace: Workspace, step: Step) -> Verdict:
         StateError: The clock of a replay was never set.
     """
     rollout, plan = step.rollout, workspace.project.release
-    if rollout.champion is None and rollout.stage == Stage.PENDING:
+    if rollout.stage == Stage.PENDING:
         return Verdict((_ready(workspace, rollout.challenger),))
     shadow = rollout.stage == Stage.SHADOW
     needed = plan.shadow_requests if shadow else plan.step_requests
     served = workspace.decisions.read(
         DecisionQuery(start=step.since, version=rollout.challenger, shadow=shadow)
     )
-    if rollout.stage == Stage.PENDING:
-        return Verdict((_ready(workspace, rollout.challenger),))
-    n = served.num_rows
-    found = [_enough(n, needed)]
     try:
         endpoints = workspace.runtime.endpoints()
-        now = {v: read_counts(endpoints[v]) - step.counts[v] for v in step.counts}
+        now = {v: read_counts(endpoints[v]).since(step.counts[v]) for v in step.counts}
     except (PlatformError, KeyError) as err:
-        return Verdict((*found, not_measured("service", f"{rollout.challenger}: {err}")))
-    found.append(_errors(workspace, now[rollout.challenger]))
-    champion = now.get(rollout.champion or "")
-    found.append(_latency(workspace, now[rollout.challenger], champion))
-    found += _decisions(workspace, rollout.challenger, served)
+        return Verdict((not_measured("service", f"a version does not answer: {err}"),))
+    adverse = workspace.project.actions.positive
+    found = analyse(
+        now[rollout.challenger],
+        now.get(rollout.champion or ""),
+        served["score"].to_numpy(),
+        sum(action == adverse for action in served["action"].to_pylist()),
+        _limits(workspace, rollout.challenger, needed),
+    )
     return Verdict(tuple(found))
 
 
-def _enough(n: int, needed: int) -> Finding:
-    outcome = Outcome.PASSED if n >= needed else Outcome.INCONCLUSIVE
-    return Finding("requests", outcome, n, needed, "floor", n, None, f"{n} of {needed} requests")
+def _limits(workspace: Workspace, version: str, needed: int) -> Limits:
+    plan = workspace.project.release
+    expected = float(read_bundle(workspace.bundle(version)).profile["alert_rate"])
+    alerts = min(1.0, max(expected, 0.01) * plan.max_alert_ratio)
+    return Limits(needed, plan.max_error_share, plan.max_slow_share, alerts, plan.error_rate)
 
 
 def _ready(workspace: Workspace, version: str) -> Finding:
@@ -163,57 +176,10 @@ def _ready(workspace: Workspace, version: str) -> Finding:
     return Finding("service", Outcome.PASSED, None, None, "", 1, None, f"{version} is ready")
 
 
-def _errors(workspace: Workspace, counts: ServiceCounts) -> Finding:
-    plan = workspace.project.release
-    return watch_ceiling(
-        "failed_answers", counts.failed, counts.requests, plan.max_error_share, plan.error_rate, 1
-    )
-
-
-def _latency(
-    workspace: Workspace, challenger: ServiceCounts, champion: ServiceCounts | None
-) -> Finding:
-    """Share of slow answers: a breach needs proof, and proof that the champion is faster."""
-    plan = workspace.project.release
-    found = watch_ceiling(
-        "slow_answers",
-        challenger.slow,
-        challenger.requests,
-        plan.max_slow_share,
-        plan.error_rate,
-        1,
-    )
-    if found.outcome != Outcome.FAILED or champion is None or champion.requests == 0:
-        return found
-    _, high = proportion_bounds(champion.slow, champion.requests, plan.error_rate)
-    low, _ = proportion_bounds(challenger.slow, challenger.requests, plan.error_rate)
-    if low > high:
-        return found
-    reason = (
-        f"{challenger.slow} of {challenger.requests} slower than 50 ms, the "
-        f"champion {champion.slow} of {champion.requests} in the same period: not the challenger's"
-    )
-    return Finding("slow_answers", Outcome.PASSED, found.value, 0.01, "ceiling",
-                   challenger.requests, plan.error_rate, reason, found.interval)  # fmt: skip
-
-
-def _decisions(workspace: Workspace, version: str, served: pa.Table) -> list[Finding]:
-    plan = workspace.project.release
-    n = served.num_rows
-    if n == 0:
-        return [not_measured("alert_rate", "no decisions yet", outcome=Outcome.INCONCLUSIVE)]
-    score = served["score"].to_numpy()
-    unsound = int(np.sum(~np.isfinite(score) | (score < 0) | (score > 1)))
-    sound = check_value("unsound_scores", float(unsound), 0.0, "ceiling", sample=n)
-    expected = float(read_bundle(workspace.bundle(version)).profile["alert_rate"])
-    limit = min(1.0, max(expected, 0.01) * plan.max_alert_ratio)
-    adverse = workspace.project.actions.positive
-    alerts = sum(action == adverse for action in served["action"].to_pylist())
-    return [sound, watch_ceiling("alert_rate", alerts, n, limit, plan.error_rate, 1)]
-
-
 def settle(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
-    """Write how a release ended: alias, ledger; stop the version that lost.
+    """Bring everything to where a release ended: alias, processes, and last the ledger.
+
+    Killed anywhere, it is done again from its start and changes nothing twice.
 
     Raises:
         PlatformError: The losing version does not stop.
@@ -222,12 +188,13 @@ def settle(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
     if promoted:
         workspace.registry.point(CHAMPION, rollout.challenger)
     workspace.registry.point(CHALLENGER, None)
-    workspace.state.save_release(rollout)
-    kind = "promoted" if promoted else "rolled_back"
-    _record(workspace, rollout, kind, verdict.to_dict())
     loser = rollout.champion if promoted else rollout.challenger
     if loser is not None:
         workspace.runtime.stop(loser)
+    kind = "promoted" if promoted else "rolled_back"
+    evidence = _evidence(workspace, rollout, verdict.to_dict())
+    subject = f"{workspace.project.name}/{rollout.challenger}"
+    workspace.state.settle_release(rollout, workspace.clock.now(), kind, subject, evidence)
 
 
 def record_step(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
@@ -240,11 +207,19 @@ def _record(workspace: Workspace, rollout: Rollout, kind: str, evidence: dict[st
         workspace.clock.now(),
         kind,
         f"{workspace.project.name}/{rollout.challenger}",
-        {
-            "stage": rollout.label,
-            "champion": rollout.champion,
-            "reason": rollout.reason,
-            "runtime": workspace.runtime.kind,
-            "evidence": evidence,
-        },
+        _evidence(workspace, rollout, evidence),
     )
+
+
+def _evidence(
+    workspace: Workspace, rollout: Rollout, evidence: dict[str, object]
+) -> dict[str, object]:
+    return {
+        "stage": rollout.label,
+        "champion": rollout.champion,
+        "cause": rollout.cause,
+        "run": rollout.run,
+        "reason": rollout.reason,
+        "runtime": workspace.runtime.kind,
+        "evidence": evidence,
+    }

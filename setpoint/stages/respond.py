@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from setpoint.domain.incidents import Incident, Severity, Status
+from setpoint.domain.rollout import Stage
+from setpoint.errors import StateError
 from setpoint.workspace import Workspace
 
 
 def take(workspace: Workspace, incident_id: str, run: str) -> Incident | None:
-    """Take up an incident for a run; ``None`` if there is nothing (more) to do.
+    """Take up an incident for a run; ``None`` if there is nothing (more) to do, or not yet.
 
     Raises:
         StateError: There is no such incident.
     """
+    if not _ripe(workspace, incident_id, workspace.clock.now()):
+        return None
     return workspace.state.take_incident(incident_id, run)
+
+
+def _ripe(workspace: Workspace, incident_id: str, now: datetime) -> bool:
+    after = workspace.state.recall(f"retry_after:{incident_id}")
+    return after is None or now >= datetime.fromisoformat(after)
+
+
+def taken(workspace: Workspace) -> list[Incident]:
+    """Incidents that a run has taken up."""
+    found = workspace.state.incidents(only_open=True)
+    return [incident for incident in found if incident.status == Status.RESPONDING]
+
+
+def left_behind(workspace: Workspace, incident: Incident) -> None:
+    """End or open again an incident whose run died, by what became of its release."""
+    releases = workspace.state.releases_for(incident.id)
+    last = releases[-1] if releases else None
+    if last is not None and not last.settled:
+        return  # another run walks it on
+    if last is not None and last.stage == Stage.PROMOTED:
+        promoted(workspace, incident, last.challenger)
+    else:
+        failed(workspace, incident, f"run {incident.taken_by} died")
 
 
 def waiting(workspace: Workspace, now: datetime) -> list[Incident]:
     """Incidents that want a response and that no run has taken up."""
     found = []
     for incident in workspace.state.incidents(only_open=True):
-        after = workspace.state.recall(f"retry_after:{incident.id}")
-        ripe = after is None or now >= datetime.fromisoformat(after)
-        if incident.status == Status.OPEN and incident.severity == Severity.HIGH and ripe:
+        urgent = incident.status == Status.OPEN and incident.severity == Severity.HIGH
+        if urgent and _ripe(workspace, incident.id, now):
             found.append(incident)
     return found
 
@@ -40,7 +67,34 @@ def promoted(workspace: Workspace, incident: Incident, version: str) -> Incident
     """The challenger was promoted: the incident is over."""
     now = workspace.clock.now()
     note = f"retrained; {version} promoted"
-    return _close(workspace, incident.move(Status.RESOLVED, note=note, at=now), now)
+    return _move(workspace, incident, incident.move(Status.RESOLVED, note=note, at=now), now)
+
+
+def by_person(workspace: Workspace, incident_id: str, note: str, *, retry: bool) -> Incident:
+    """A person ends an incident, or has it responded to again.
+
+    Args:
+        workspace: The project.
+        incident_id: The incident.
+        note: Why, in the person's words.
+        retry: Open it again, with all attempts, instead of ending it.
+
+    Raises:
+        StateError: There is no such incident, it has ended, or it moved meanwhile.
+    """
+    incident = workspace.state.incident(incident_id)
+    now = workspace.clock.now()
+    status = Status.OPEN if retry else Status.RESOLVED
+    moved = incident.move(status, note=f"by a person: {note}", at=now)
+    if retry:
+        workspace.state.remember(f"attempts:{incident.id}", "0")
+        workspace.state.remember(f"retry_after:{incident.id}", now.isoformat())
+        moved = replace(moved, severity=Severity.HIGH)
+    if not workspace.state.move_incident(incident, moved, now):
+        raise StateError(
+            f"{incident_id} has moved meanwhile", where="incidents", fix="look at it again"
+        )
+    return moved
 
 
 def failed(workspace: Workspace, incident: Incident, reason: str) -> Incident:
@@ -52,14 +106,15 @@ def failed(workspace: Workspace, incident: Incident, reason: str) -> Incident:
     workspace.state.remember(key, str(attempts))
     note = f"attempt {attempts} of {rule.attempts}: {reason}"
     if attempts >= rule.attempts:
-        return _close(workspace, incident.move(Status.NEEDS_PERSON, note=note), now)
+        return _move(workspace, incident, incident.move(Status.NEEDS_PERSON, note=note), now)
     workspace.state.remember(f"retry_after:{incident.id}", (now + rule.retry_after).isoformat())
-    return _close(workspace, incident.move(Status.OPEN, note=note), now)
+    return _move(workspace, incident, incident.move(Status.OPEN, note=note), now)
 
 
-def _close(workspace: Workspace, incident: Incident, now: datetime) -> Incident:
-    workspace.state.save_incident(incident)
+def _move(workspace: Workspace, was: Incident, incident: Incident, now: datetime) -> Incident:
+    """The incident as it is then: moved, unless somebody else has moved it meanwhile."""
+    if not workspace.state.move_incident(was, incident, now):
+        return workspace.state.incident(was.id)
     if incident.status in (Status.RESOLVED, Status.NEEDS_PERSON):
         workspace.state.remember("last_response", now.isoformat())
-    workspace.state.record(now, f"incident_{incident.status}", incident.id, {"note": incident.note})
     return incident

@@ -208,6 +208,7 @@ def _record(
             metrics=metrics,
             tags=tags,
             files={"plots": plots, "search": tried, "project": workspace.project_file},
+            name=f"{tags['cause']} {training.known.now:%Y-%m-%d %H:%M}",
         )
 
 

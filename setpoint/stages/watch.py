@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from setpoint.adapters.mlflow_registry import CHAMPION
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.drift import count, psi_findings
 from setpoint.domain.findings import Finding, Outcome
@@ -65,6 +65,8 @@ def look(
 ) -> Window | None:
     """Judge the newest window of the champion's decisions.
 
+    ``watch.error_rate`` is for the whole window: half for the setpoints, half for drift.
+
     Args:
         workspace: The project.
         now: Event time of the look.
@@ -74,7 +76,7 @@ def look(
     Returns:
         What was found; ``None`` where nothing is in service.
     """
-    version = version or workspace.registry.version_of(CHAMPION)
+    version = version or workspace.champion()
     if version is None:
         return None
     log = log or workspace.decisions
@@ -85,7 +87,6 @@ def look(
         tuple(_drift(workspace, log, bundle, now)),
         tuple(_performance(workspace, log, bundle, now)),
     )
-    workspace.state.remember("watched_until", now.isoformat())
     return found
 
 
@@ -101,7 +102,7 @@ def _drift(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime
     columns: dict[str, Any] = {n: _values(table[f"f_{n}"]) for n in names}
     columns["score"] = table["score"].to_numpy()
     bands = (rule.psi.watch, rule.psi.act)
-    found = psi_findings(profile, count(profile, columns), rule.error_rate, bands)
+    found = psi_findings(profile, count(profile, columns), rule.error_rate / 2, bands)
     return [f.finding for f in found]
 
 
@@ -143,7 +144,7 @@ def _performance(
             target,
             judged,
             reading="watch",
-            error_rate=rule.error_rate / len(declared),
+            error_rate=rule.error_rate / 2 / len(declared),
             min_sample=rule.min_positives,
         )
         for target in declared
@@ -181,17 +182,13 @@ def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, boo
         if status == Status.OPEN and cooling(policy, _last_response(workspace), window.end):
             continue
         incident = Incident("", cause, severity, status, window.end, window.version, findings)
-        kept, new = workspace.state.open_incident(incident)
-        if new:
-            workspace.state.record(
-                window.end,
-                "incident_opened",
-                kept.id,
-                {"cause": cause, "findings": [f.to_dict() for f in findings]},
-            )
-        opened.append((kept, new))
+        opened.append(workspace.state.open_incident(incident))
     if Cause.DRIFT not in causes and _seen(window.drift):
         _end_watching(workspace, window)
+    # Last: a look that was killed before it had its say is made again.
+    workspace.state.remember("watched_until", window.end.isoformat())
+    seen = {"version": window.version, "findings": [f.to_dict() for f in window.findings]}
+    workspace.state.remember("last_window", json.dumps(seen))
     return opened
 
 
@@ -203,7 +200,7 @@ def _end_watching(workspace: Workspace, window: Window) -> None:
     for incident in workspace.state.incidents(only_open=True):
         if incident.cause == Cause.DRIFT and incident.status == Status.WATCHING:
             ended = incident.move(Status.RESOLVED, note="drift has passed", at=window.end)
-            workspace.state.save_incident(ended)
+            workspace.state.move_incident(incident, ended, window.end)
 
 
 def _last_response(workspace: Workspace) -> datetime | None:

@@ -29,8 +29,18 @@ def test_the_export_agrees_with_the_trained_model(part: str) -> None:
     rows = _only(make_rows(400), part)
     pipeline = fit_pipeline(rows, QUICK)
     model = to_onnx(pipeline, rows.numbers.shape[1], rows.categories.shape[1])
-    assert check_parity(model, pipeline, rows) <= 1e-5
+    assert check_parity(model, pipeline, rows) <= 1e-6
     assert np.allclose(onnx_scores(model, rows), raw_scores(pipeline, rows), atol=1e-5)
+
+
+def test_numbers_as_large_as_epoch_seconds_decide_alike_in_the_export() -> None:
+    rows = make_rows(4000)
+    seconds = (1.7e9 + 4_000 * rows.numbers[:, :1]).astype(np.float32)
+    rows = replace(rows, numbers=np.hstack([seconds, rows.numbers[:, 1:]]))
+    pipeline = fit_pipeline(rows, QUICK)
+    model = to_onnx(pipeline, 2, 1)
+    assert np.allclose(onnx_scores(model, rows), raw_scores(pipeline, rows), atol=1e-6)
+    assert check_parity(model, pipeline, rows) <= 1e-6
 
 
 def test_the_export_agrees_on_missing_infinite_and_unknown_inputs() -> None:
@@ -58,7 +68,10 @@ def test_another_model_is_refused() -> None:
 
 
 class _Blind:
-    """A model whose probabilities are not numbers."""
+    """A fitted model whose probabilities are not numbers."""
+
+    def __init__(self, fitted: Any) -> None:
+        self.named_steps = fitted.named_steps
 
     def predict_proba(self, inputs: Any) -> Any:
         return np.full((len(inputs), 2), np.nan)
@@ -66,6 +79,6 @@ class _Blind:
 
 def test_a_model_that_answers_nan_is_refused() -> None:
     rows = make_rows(200)
-    model = to_onnx(fit_pipeline(rows, QUICK), 2, 1)
+    fitted = fit_pipeline(rows, QUICK)
     with pytest.raises(BundleError, match="nan"):
-        check_parity(model, _Blind(), rows)
+        check_parity(to_onnx(fitted, 2, 1), _Blind(fitted), rows)

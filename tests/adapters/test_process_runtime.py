@@ -40,7 +40,7 @@ def test_the_scoring_service_gets_all_its_flags_and_one_openmp_thread(tmp_path: 
     with pytest.raises(PlatformError, match="no supervisor runs"):
         runtime.start("3", tmp_path / "b3")
     assert runtime.endpoints() == {}
-    spec = runtime._spec("model-3", "3", tmp_path / "b3", "20007")
+    spec = runtime._spec("model-3", "3", tmp_path / "b3", "20007", "ab12")
     assert spec.argv[1:3] == ("-m", "setpoint.serving")
     assert dict(zip(spec.argv[3::2], spec.argv[4::2], strict=True)) == {
         "--bundle": str(tmp_path / "b3"),
@@ -48,6 +48,7 @@ def test_the_scoring_service_gets_all_its_flags_and_one_openmp_thread(tmp_path: 
         "--host": "127.0.0.1",
         "--port": "20007",
         "--version": "3",
+        "--digest": "ab12",
     }
     assert spec.env == {"OMP_NUM_THREADS": "1"}
 

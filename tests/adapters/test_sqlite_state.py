@@ -13,7 +13,7 @@ from setpoint.adapters.sqlite_state import StateStore
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage
-from setpoint.errors import StateError
+from setpoint.errors import ReleaseError, StateError
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ def test_an_incident_is_read_as_it_was_written(store: StateStore) -> None:
     assert new and opened.id == "cards-1"
     assert store.incident("cards-1") == opened
     closed = opened.move(Status.RESOLVED, note="passed", at=NOW)
-    store.save_incident(closed)
+    assert store.move_incident(opened, closed, NOW)
     assert StateStore(store.path, "cards").incidents() == [closed]
     assert store.incidents(only_open=True) == []
 
@@ -53,10 +53,22 @@ def test_a_second_incident_of_an_open_cause_is_the_first_with_newer_findings(
 def test_causes_have_incidents_of_their_own_and_a_resolved_one_stays_so(store: StateStore) -> None:
     drift, _ = store.open_incident(_incident())
     store.open_incident(_incident(Cause.PERFORMANCE))
-    store.save_incident(drift.move(Status.RESOLVED, at=NOW))
+    store.move_incident(drift, drift.move(Status.RESOLVED, at=NOW), NOW)
     again, new = store.open_incident(_incident())
     assert new and again.id == "cards-3"
     assert [i.id for i in store.incidents(only_open=True)] == ["cards-2", "cards-3"]
+
+
+def test_an_incident_that_moved_meanwhile_keeps_what_it_is_and_the_ledger_too(
+    store: StateStore,
+) -> None:
+    read, _ = store.open_incident(_incident())
+    taken = store.take_incident(read.id, "run-1")
+    assert taken is not None
+    assert store.move_incident(taken, taken.move(Status.RESOLVED, note="healed", at=NOW), NOW)
+    assert not store.move_incident(taken, taken.move(Status.OPEN, note="its run died"), NOW)
+    assert store.incident(read.id).status == Status.RESOLVED
+    assert [e.kind for e in store.ledger()] == ["incident_opened", "incident_resolved"]
 
 
 def test_of_many_runs_one_takes_an_incident(store: StateStore) -> None:
@@ -75,16 +87,29 @@ def test_an_unknown_incident_is_an_error(store: StateStore, name: str) -> None:
         store.incident(name)
 
 
-def test_a_release_is_resumed_where_it_was(store: StateStore) -> None:
-    rollout = Rollout("v2", "v1", (5, 100), True)
+def test_a_release_is_resumed_where_it_was_until_it_is_settled(store: StateStore) -> None:
+    rollout, new = store.begin_release(Rollout("v2", "v1", (5, 100), True, run="a"))
+    assert new
     while not rollout.ended:
         store.save_release(rollout)
-        assert store.unfinished_releases() == [rollout] == [store.release("v2")]
+        assert store.unsettled_releases() == [rollout] == [store.release("v2")]
         rollout = rollout.advance(Outcome.PASSED)
     store.save_release(rollout)
-    assert store.unfinished_releases() == [] and store.release("v3") is None
-    kept = store.release("v2")
-    assert kept is not None and kept.stage is Stage.PROMOTED
+    taken, new = store.begin_release(Rollout("v2", "v1", (5, 100), True, run="b"))
+    assert (taken.stage, taken.run, taken.attempts, new) == (Stage.PROMOTED, "b", 2, False)
+    for _ in range(2):  # said again after a kill, it stands once
+        store.settle_release(taken, NOW, "promoted", "cards/v2", {})
+    assert store.unsettled_releases() == [] and store.release("v3") is None
+    assert [e.kind for e in store.ledger()] == ["promoted"]
+    last = store.last_promoted()
+    assert last is not None and last.challenger == "v2"
+
+
+def test_two_versions_are_never_released_at_once(store: StateStore) -> None:
+    store.begin_release(Rollout("v2", "v1", (5, 100), True, run="a"))
+    with pytest.raises(ReleaseError, match="v2 is being released"):
+        store.begin_release(Rollout("v3", "v1", (5, 100), True, run="b"))
+    assert store.release("v3") is None
 
 
 def test_the_ledger_is_read_as_written_and_holds(store: StateStore) -> None:

@@ -157,8 +157,10 @@ def test_too_few_rows_compare_nothing() -> None:
 @pytest.mark.parametrize(
     ("rates", "outcome"),
     [
-        ([Rate("f", 80, 100), Rate("m", 90, 100)], "passed"),
-        ([Rate("f", 64, 80), Rate("m", 80, 80)], "passed"),
+        ([Rate("f", 8600, 10000), Rate("m", 9000, 10000)], "passed"),
+        ([Rate("f", 75, 100), Rate("m", 88, 100)], "inconclusive"),
+        ([Rate("f", 64, 80), Rate("m", 80, 80)], "inconclusive"),
+        ([Rate("f", 880, 1000), Rate("m", 900, 1000), Rate("x", 25, 30)], "inconclusive"),
         ([Rate("f", 30, 50), Rate("m", 40, 50)], "inconclusive"),
         ([Rate("f", 200, 1000), Rate("m", 800, 1000)], "failed"),
         ([Rate("f", 0, 1000), Rate("m", 800, 1000)], "failed"),
@@ -182,10 +184,10 @@ def test_small_groups_are_judged_together() -> None:
 
 
 def test_a_small_group_alone_does_not_decide() -> None:
-    rates = [Rate("a", 90, 100), Rate("b", 88, 100), Rate("c", 0, 3)]
+    rates = [Rate("a", 900, 1000), Rate("b", 880, 1000), Rate("c", 0, 3)]
     found = fairness_gate("origin", rates, floor=0.8, min_group=30)
     assert found.passed
-    assert found.sample == 200
+    assert found.sample == 2000
     assert found.reason.endswith("not judged, under 30 rows: c (3)")
 
 
@@ -198,6 +200,34 @@ def test_a_ratio_at_the_floor_is_called_unfair_no_oftener_than_the_error_rate() 
     ]
     called = float(np.mean(np.array(highs) < 0.8))
     assert called <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_a_ratio_at_the_floor_passes_no_oftener_than_the_error_rate(groups: int) -> None:
+    rng = np.random.default_rng(4)
+    passed = 0
+    for _ in range(2000):
+        rates = [Rate("best", int(rng.binomial(800, 0.5)), 800)]
+        rates += [Rate(f"g{i}", int(rng.binomial(800, 0.4)), 800) for i in range(groups - 1)]
+        passed += fairness_gate("sex", rates, floor=0.8, min_group=30, error_rate=0.05).passed
+    assert passed / 2000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_a_cost_without_spread_is_no_proof() -> None:
+    nothing = Judged(
+        np.tile(np.array([0, 1], np.int8), 200), np.zeros(400), np.zeros(400, bool), np.zeros(400)
+    )
+    target = Target("money", "cost_per_decision", "ceiling", 1.0)
+    found = setpoint_finding(target, nothing, reading="gate", error_rate=0.05, min_sample=200)
+    assert found.outcome == Outcome.INCONCLUSIVE
+
+
+def test_a_perfect_ranking_of_few_rows_is_no_proof() -> None:
+    label = np.repeat(np.array([0, 1], np.int8), 20)
+    few = Judged(label, label.astype(float), label == 1, np.zeros(40))
+    target = Target("ranking", "roc_auc", "floor", 0.99)
+    found = setpoint_finding(target, few, reading="gate", error_rate=0.05, min_sample=10)
+    assert found.outcome == Outcome.INCONCLUSIVE
 
 
 def _explain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,9 @@ import pandas as pd
 from setpoint.config import Environment, load_project
 from setpoint.ports import Decision
 from setpoint.workspace import Workspace
+
+T0 = datetime(2026, 2, 1, tzinfo=UTC)
+"""A moment after all events of ``make_frame``."""
 
 PROJECT = """\
 name: small

@@ -1,0 +1,146 @@
+"""Is a challenger fit for more traffic? Counts of one step of a release, beside the champion's.
+
+A breach needs proof: the error rate of the plan is the chance that a challenger which is exactly
+at a limit is refused in one step. A step is looked at many times before its requests are in; such
+an early look may only refuse, and is surer by as much as there are looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from setpoint.domain.findings import (
+    Finding,
+    Outcome,
+    check_value,
+    not_measured,
+    proportion_bounds,
+    watch_ceiling,
+)
+
+MIN_CHAMPION = 20
+"""Requests of the champion from which its own slowness can excuse the challenger's."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a challenger may do at most.
+
+    Attributes:
+        requests: Requests needed before a step can pass.
+        failed: Share of failed answers, 0 to 1.
+        slow: Share of answers slower than 50 ms, 0 to 1.
+        alerts: Share of adverse actions, 0 to 1.
+        error_rate: Chance of refusing, in one step, a challenger exactly at one of the limits.
+    """
+
+    requests: int
+    failed: float
+    slow: float
+    alerts: float
+    error_rate: float
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a version did since a step began.
+
+    Attributes:
+        requests: Scoring requests answered, refused ones not counted.
+        failed: Answered with 5xx.
+        slow: Answered later than 50 ms.
+        refused: Refused as bad input.
+        restarted: Whether its process died meanwhile.
+    """
+
+    requests: int
+    failed: int
+    slow: int
+    refused: int
+    restarted: bool
+
+
+def analyse(
+    challenger: Traffic,
+    champion: Traffic | None,
+    scores: npt.NDArray[np.float64],
+    alerts: int,
+    limits: Limits,
+) -> list[Finding]:
+    """Judge a step.
+
+    Args:
+        challenger: What it did.
+        champion: What the champion did in the same period; ``None`` without one.
+        scores: Scores that the challenger gave, [n].
+        alerts: How many of them led to the adverse action.
+        limits: What is allowed.
+
+    Returns:
+        Findings; all passed only if nothing is proven against the challenger and its requests
+        are in.
+    """
+    n = len(scores)
+    found = [_enough(n, limits.requests), _alive(challenger)]
+    if n == 0:
+        nothing = not_measured("decisions", "no decisions yet", outcome=Outcome.INCONCLUSIVE)
+        return [*found, nothing]
+    # At most one look a request while they come in, and one when they are all there.
+    looks = 2 * limits.requests if n < limits.requests else 2
+    rate = limits.error_rate / looks
+    found += [
+        watch_ceiling(
+            "failed_answers", challenger.failed, challenger.requests, limits.failed, rate, 1
+        ),
+        _slow(challenger, champion, limits, rate),
+        _sound(scores),
+        watch_ceiling("alert_rate", alerts, n, limits.alerts, rate, 1),
+    ]
+    if champion is not None:
+        found.append(_refusals(challenger, champion, rate))
+    return found
+
+
+def _enough(n: int, needed: int) -> Finding:
+    outcome = Outcome.PASSED if n >= needed else Outcome.INCONCLUSIVE
+    return Finding("requests", outcome, n, needed, "floor", n, None, f"{n} of {needed} requests")
+
+
+def _alive(challenger: Traffic) -> Finding:
+    outcome = Outcome.FAILED if challenger.restarted else Outcome.PASSED
+    reason = "its process died" if challenger.restarted else "its process has lived on"
+    restarts = float(challenger.restarted)
+    return Finding("restarts", outcome, restarts, 0.0, "ceiling", 1, None, reason)
+
+
+def _sound(scores: npt.NDArray[np.float64]) -> Finding:
+    unsound = int(np.sum(~np.isfinite(scores) | (scores < 0) | (scores > 1)))
+    return check_value("unsound_scores", float(unsound), 0.0, "ceiling", sample=len(scores))
+
+
+def _slow(challenger: Traffic, champion: Traffic | None, limits: Limits, rate: float) -> Finding:
+    """Share of slow answers; where the champion is slow too, the machine may be at fault."""
+    found = watch_ceiling(
+        "slow_answers", challenger.slow, challenger.requests, limits.slow, rate, 1
+    )
+    if found.outcome != Outcome.FAILED or champion is None or champion.requests < MIN_CHAMPION:
+        return found
+    low, _ = proportion_bounds(challenger.slow, challenger.requests, rate)
+    _, high = proportion_bounds(champion.slow, champion.requests, rate)
+    if low > high:
+        return found
+    reason = (
+        f"{challenger.slow} of {challenger.requests} slower than 50 ms, but the champion too, "
+        f"{champion.slow} of {champion.requests}: it cannot be told whose fault that is"
+    )
+    return replace(found, outcome=Outcome.INCONCLUSIVE, reason=reason)
+
+
+def _refusals(challenger: Traffic, champion: Traffic, rate: float) -> Finding:
+    """A version that refuses what the champion takes loses requests, whatever it calls them."""
+    total = challenger.requests + challenger.refused
+    _, ceiling = proportion_bounds(champion.refused, champion.requests + champion.refused, rate)
+    return watch_ceiling("refused_requests", challenger.refused, total, ceiling, rate, 1)
