@@ -316,18 +316,22 @@ def backtest(
         Path | None, typer.Option(help="Folder in which relative data addresses start.")
     ] = None,
     cron: Annotated[
-        int, typer.Option(min=1, help="Looks between retrainings of the cron baseline.")
-    ] = 7,
+        int | None,
+        typer.Option(
+            min=1, help="Looks between retrainings of the cron baseline; default: four in all."
+        ),
+    ] = None,
 ) -> None:
     """Play a history through the loop: what it would have done and been worth."""
     from setpoint.backtest import run_backtest, show_backtest
-    from setpoint.config import load_project
+    from setpoint.config import load_project, read_environment
 
-    name = load_project(project or Path("setpoint.yaml")).name
-    folder = root or Path(".setpoint/backtest") / name
+    check_writable(summary)
+    file = project or read_environment().project_file
+    folder = root or Path(".setpoint/backtest") / load_project(file).name
     if root is None:
         shutil.rmtree(folder, ignore_errors=True)
-    workspace = replace(_workspace(project, folder), replay=True)
+    workspace = _workspace(file, folder)
     if data is not None:
         environment = workspace.environment.model_copy(update={"data_root": data.absolute()})
         workspace = replace(workspace, environment=environment)

@@ -28,6 +28,7 @@ def take_in(workspace: Workspace) -> stage.Ingested:
         "snapshot",
         f"## Snapshot `{done.digest[:16]}`\n{done.rows:,} events, Delta versions "
         f"{done.events_version} (events) and {done.labels_version} (labels).\n\n"
-        f"New batches:\n{new}",
+        f"New batches:\n{new}\n\n{done.labels_waiting} labels wait for their event; files passed "
+        f"over as refused: {', '.join(done.refused) or 'none'}.",
     )
     return done

@@ -47,6 +47,7 @@ class Snapshot:
         rows: Number of rows.
         uri: Where the Delta table lies.
         batches: Names of the batches applied, in order.
+        notes: What was noted of each batch when it was applied; empty text for nothing.
     """
 
     version: int
@@ -54,6 +55,7 @@ class Snapshot:
     rows: int
     uri: str
     batches: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class DeltaSnapshots:
@@ -70,7 +72,7 @@ class DeltaSnapshots:
         if self.uri.startswith("s3://"):
             self._options.setdefault("aws_conditional_put", "etag")
 
-    def append(self, table: pa.Table, batch_name: str) -> Snapshot:
+    def append(self, table: pa.Table, batch_name: str, note: str = "") -> Snapshot:
         """Add a batch once; the rows get ``_arrival`` numbers that go on from the last.
 
         Safe against other writers and against a crash: repeat it until it returns.
@@ -78,6 +80,7 @@ class DeltaSnapshots:
         Args:
             table: Conformed rows, at least one, without ``_arrival``.
             batch_name: Name of the batch; one that was applied already adds nothing.
+            note: Kept with the batch, in the same commit; says nothing to the store.
 
         Returns:
             The newest snapshot, with the batch in it.
@@ -88,14 +91,14 @@ class DeltaSnapshots:
             StateError: The table is damaged or was written by another program.
         """
         table = plain_table(table)
-        batch_digest = self._check_batch(table, batch_name)
+        batch = (batch_name, self._check_batch(table, batch_name), note)
         for _ in range(_ATTEMPTS):
             # A conflict means that another writer got through: look again, there is progress.
             newest = self._newest()
             if newest is None:
-                done = self._create(table, batch_name, batch_digest)
+                done = self._create(table, batch)
             else:
-                done = self._extend(*newest, table, (batch_name, batch_digest))
+                done = self._extend(*newest, table, batch)
             if done is not None:
                 return done
         raise self._too_busy(f"appending batch {batch_name}")
@@ -183,9 +186,9 @@ class DeltaSnapshots:
             )
         return table_digest(table)
 
-    def _create(self, table: pa.Table, name: str, digest: str) -> Snapshot | None:
+    def _create(self, table: pa.Table, batch: tuple[str, str, str]) -> Snapshot | None:
         rows = _with_arrival(table, 0)
-        state = EMPTY.extended(rows, rows, (name, digest))
+        state = EMPTY.extended(rows, rows, batch)
         try:
             write_deltalake(
                 self.uri,
@@ -202,11 +205,11 @@ class DeltaSnapshots:
         return self._snapshot(0, state)
 
     def _extend(
-        self, delta: DeltaTable, old: State, table: pa.Table, batch: tuple[str, str]
+        self, delta: DeltaTable, old: State, table: pa.Table, batch: tuple[str, str, str]
     ) -> Snapshot | None:
-        name, digest = batch
+        name, digest, _ = batch
         version = delta.version()
-        known = {batch_name: content for batch_name, content, _ in old.batches}
+        known = {batch_name: content for batch_name, content, *_ in old.batches}
         if name in known:
             _same_content(name, known[name], digest)
             return self._snapshot(version, old)
@@ -324,8 +327,9 @@ class DeltaSnapshots:
         return delta, state
 
     def _snapshot(self, version: int, state: State) -> Snapshot:
-        names = tuple(name for name, _, _ in state.batches)
-        return Snapshot(version, state.digest, state.rows, self.uri, names)
+        names = tuple(name for name, *_ in state.batches)
+        notes = tuple(note for *_, note in state.batches)
+        return Snapshot(version, state.digest, state.rows, self.uri, names, notes)
 
     def _no_version(self, version: int) -> DataError:
         return DataError(

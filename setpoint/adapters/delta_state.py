@@ -26,14 +26,14 @@ class State:
         rows: Number of rows.
         chain: Digest of the complete blocks, see ``RollingDigest``.
         chain_rows: Rows in those blocks.
-        batches: Name, digest and rows of each batch, in order.
+        batches: Name, digest, rows and note of each batch, in order.
     """
 
     digest: str
     rows: int
     chain: str
     chain_rows: int
-    batches: tuple[tuple[str, str, int], ...]
+    batches: tuple[tuple[str, str, int, str], ...]
 
     @classmethod
     def of_commit(cls, entry: Mapping[str, Any]) -> State | None:
@@ -46,7 +46,10 @@ class State:
             return None
         try:
             plain = json.loads(entry[_KEY])
-            batches = tuple((str(n), str(d), int(r)) for n, d, r in plain.pop("batches"))
+            batches = tuple(
+                (str(name), str(digest), int(rows), str(*note))  # a note may be left out
+                for name, digest, rows, *note in plain.pop("batches")
+            )
             return cls(**plain, batches=batches)
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(
@@ -55,17 +58,18 @@ class State:
                 fix="restore the folder from a backup",
             ) from error
 
-    def extended(self, tail: pa.Table, rows: pa.Table, batch: tuple[str, str]) -> State:
+    def extended(self, tail: pa.Table, rows: pa.Table, batch: tuple[str, str, str]) -> State:
         """The state after one more batch.
 
         Args:
             tail: All rows from row ``chain_rows`` on, the new ones included.
             rows: The new ones.
-            batch: Their name and digest.
+            batch: Their name, digest and note.
         """
         rolling = RollingDigest(self.chain, self.chain_rows) if self.rows else start(rows.schema)
         rolling, digest = advance(rolling, tail)
-        batches = (*self.batches, (*batch, rows.num_rows))
+        name, content, note = batch
+        batches = (*self.batches, (name, content, rows.num_rows, note))
         return State(digest, self.rows + rows.num_rows, rolling.chain, rolling.rows, batches)
 
     def commit(self) -> CommitProperties:

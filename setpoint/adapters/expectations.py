@@ -20,7 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from setpoint.domain.schema import ColumnSpec, TableSpec
-from setpoint.domain.validation import MAX_EXAMPLES, RuleResult, ValidationReport, bounded
+from setpoint.domain.validation import (
+    MASK,
+    MAX_EXAMPLES,
+    RuleResult,
+    ValidationReport,
+    bounded,
+    example_rows,
+)
 from setpoint.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
 
 _LOCK = threading.Lock()  # the client keeps its project in a global
 _LARGEST = sys.float_info.max
-_MASK = "***"
 
 Failing = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 
@@ -224,15 +230,7 @@ def _examples(values: pa.ChunkedArray, rule: _Rule) -> tuple[str, ...]:
         failing = pc.fill_null(rule.failing(values), False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return (f"values of type {values.type}",)  # not the declared type at all
-    rows = pc.indices_nonzero(failing)[:MAX_EXAMPLES].to_pylist()
-
-    def text(row: int) -> str:
-        value = values[row].as_py()
-        if value is None or rule.name in ("not null", "null share"):
-            return "null"
-        return _MASK if rule.personal else bounded(value)
-
-    return tuple(f"{text(row)} (row {row})" for row in rows)
+    return example_rows(values, failing, personal=rule.personal)
 
 
 def _mask_values(rules: list[_Rule], by_rule: dict[int, Any]) -> None:
@@ -242,7 +240,7 @@ def _mask_values(rules: list[_Rule], by_rule: dict[int, Any]) -> None:
             continue
         outcome = by_rule[number]
         for key in [key for key in outcome.result if key.startswith("partial_unexpected")]:
-            outcome.result[key] = [_MASK for _ in outcome.result[key]]
+            outcome.result[key] = [MASK for _ in outcome.result[key]]
         if "unexpected_count" not in outcome.result:
             # What the client says of a failed computation may quote values.
             outcome.exception_info = {

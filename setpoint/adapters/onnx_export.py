@@ -98,9 +98,7 @@ def _at_the_splits(pipeline: Any, rows: Rows) -> Rows:
     """Rows with one number each moved onto a split, or to the next float32 above or below it."""
     numbers, k = rows.numbers.copy(), rows.numbers.shape[1]
     nodes = [p.nodes for group in pipeline.named_steps["model"]._predictors for p in group]
-    splits = np.concatenate(
-        [n[["feature_idx", "num_threshold"]][n["is_leaf"] == 0] for n in nodes]
-    )
+    splits = np.concatenate([n[["feature_idx", "num_threshold"]][n["is_leaf"] == 0] for n in nodes])
     splits = np.unique(splits[splits["feature_idx"] < k])
     if not len(splits):
         return rows

@@ -6,12 +6,18 @@ from collections.abc import Callable
 
 from setpoint.domain.training import Parameters
 
-RECENT_DAYS = 5.0
-HALF_LIVES = [0.0, RECENT_DAYS, 15.0, 60.0]
+RECENT = 1 / 18
+HALF_LIVES = (0.0, RECENT, 1 / 6, 2 / 3)
+"""How fast old rows fade, as shares of the time that the rows span; 0: not at all."""
 
 
 def search(
-    objective: Callable[[Parameters], float], *, trials: int, seed: int, max_iter: int
+    objective: Callable[[Parameters], float],
+    *,
+    trials: int,
+    seed: int,
+    max_iter: int,
+    span_days: float,
 ) -> tuple[Parameters, list[tuple[Parameters, float]]]:
     """Find the parameters of least objective.
 
@@ -23,23 +29,24 @@ def search(
         trials: Number of evaluations, >= 1.
         seed: Of the sampler and of each model.
         max_iter: Trees of each model.
+        span_days: From the oldest row that trains to the newest, days.
 
     Returns:
         The best parameters, and all that were tried with their cost.
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what fails is raised as it is
     study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=seed))
     default = Parameters(seed=seed, max_iter=max_iter)
-    for half_life in (0.0, RECENT_DAYS):
+    for half_life in (0.0, RECENT):
         study.enqueue_trial(
             {
                 "learning_rate": default.learning_rate,
                 "max_leaf_nodes": default.max_leaf_nodes,
                 "min_samples_leaf": default.min_samples_leaf,
                 "l2": 1e-3,
-                "half_life_days": half_life,
+                "half_life": half_life,
             }
         )
     tried: list[tuple[Parameters, float]] = []
@@ -50,9 +57,7 @@ def search(
             max_leaf_nodes=trial.suggest_int("max_leaf_nodes", 4, 48, log=True),
             min_samples_leaf=trial.suggest_int("min_samples_leaf", 5, 100, log=True),
             l2=trial.suggest_float("l2", 1e-3, 10.0, log=True),
-            half_life_days=trial.suggest_categorical(
-                "half_life_days", [0.0, RECENT_DAYS, 15.0, 60.0]
-            ),
+            half_life_days=span_days * trial.suggest_categorical("half_life", HALF_LIVES),
             max_iter=max_iter,
             seed=seed,
         )

@@ -102,9 +102,7 @@ class ProcessRuntime:
                 found[name.removeprefix(_PREFIX)] = Endpoint(_HOST, int(port))
         return found
 
-    def _spec(
-        self, name: str, version: str, bundle: Path, port: str, digest: str
-    ) -> ServiceSpec:
+    def _spec(self, name: str, version: str, bundle: Path, port: str, digest: str) -> ServiceSpec:
         flags = ["--bundle", str(bundle), "--store", str(self.store_file)]
         flags += ["--host", _HOST, "--port", port, "--version", version]
         flags += ["--digest", digest] if digest else []

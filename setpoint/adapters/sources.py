@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from posixpath import normpath
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -22,8 +23,8 @@ from setpoint.domain.schema import ColumnSpec, TableSpec
 from setpoint.domain.validation import bounded
 from setpoint.errors import DataError
 
-__all__ = ["BatchRef", "S3Options", "Source", "conform", "list_batches", "read_batch",
-           "read_bytes", "write_bytes"]  # fmt: skip
+__all__ = ["BatchRef", "S3Options", "Source", "batch_key", "conform", "list_batches", "parse_batch",
+           "read_batch", "read_bytes", "write_bytes"]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class BatchRef:
 
     Attributes:
         uri: Local path or ``s3://bucket/key``.
-        name: File name; a batch is applied once under its name.
+        name: File name.
         size: Bytes.
         etag: Changes when the content does: S3's etag, or the local time of change.
     """
@@ -125,24 +126,55 @@ def list_batches(uri: str, s3: S3Options | None = None) -> list[BatchRef]:
     return sorted((r for r in found if not r.name.startswith((".", "_"))), key=lambda r: r.name)
 
 
-def read_batch(ref: BatchRef, table: TableSpec, s3: S3Options | None = None) -> pa.Table:
-    """All rows of a ``.parquet``, ``.csv`` or ``.csv.gz`` file, with the columns as they came.
+def batch_key(declared: str, ref: BatchRef) -> str:
+    """What a batch is known by, wherever the project lies: the declared address and the file name.
 
-    CSV text is turned into the declared kinds; give the result to ``conform``.
+    Args:
+        declared: The address as the project file writes it, of a file or a folder.
+        ref: A file found there.
+    """
+    address = declared.rstrip("/") if "://" in declared else normpath(declared)
+    last = address.rpartition("/")[2]
+    return address if ref.name in (last, unquote(last)) else f"{address}/{ref.name}"
+
+
+def read_batch(
+    ref: BatchRef,
+    table: TableSpec,
+    s3: S3Options | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> pa.Table:
+    """Read a file and give it to ``parse_batch``.
+
+    Raises:
+        DataError: The file is missing or may not be read, or ``parse_batch`` refuses it.
+    """
+    _reader(ref)  # a file that is no data is not fetched
+    return parse_batch(ref, read_bytes(ref.uri, s3), table, aliases)
+
+
+def parse_batch(
+    ref: BatchRef, data: bytes, table: TableSpec, aliases: Mapping[str, str] | None = None
+) -> pa.Table:
+    """All rows of a ``.parquet``, ``.csv`` or ``.csv.gz`` file; give the result to ``conform``.
+
+    CSV text is turned into the declared kinds, from the column that it is read from.
 
     Args:
         ref: The file.
+        data: Its content.
         table: Declared columns.
-        s3: How S3 is reached.
+        aliases: Declared name to the column of the file it is copied from.
 
     Returns:
-        At least one row.
+        At least one row. Columns with an alias come under their declared name, the others as
+        they came; a column that is only a source is left out.
 
     Raises:
-        DataError: The file is missing, empty, without rows, damaged or of an unknown format.
+        DataError: The file is empty, without rows, damaged or of an unknown format, or lacks a
+            column that ``aliases`` names.
     """
     reader = _reader(ref)
-    data = read_bytes(ref.uri, s3)
     if not data:
         raise _unreadable(ref.uri, "the file is empty, 0 bytes")
     try:
@@ -152,6 +184,7 @@ def read_batch(ref: BatchRef, table: TableSpec, s3: S3Options | None = None) -> 
         raise _unreadable(ref.uri, reason) from error
     if rows.num_rows == 0:
         raise _unreadable(ref.uri, "the file holds 0 rows")
+    rows = _under_declared_names(rows, table, aliases or {}, ref.uri)
     return rows if _suffix(ref.name) == ".parquet" else _typed(rows, table, ref.uri)
 
 
@@ -311,6 +344,27 @@ def _read_csv(data: bytes) -> pa.Table:
         parse_options=pacsv.ParseOptions(newlines_in_values=True),
         convert_options=convert,
     )
+
+
+def _under_declared_names(
+    rows: pa.Table, table: TableSpec, aliases: Mapping[str, str], uri: str
+) -> pa.Table:
+    sources = {name: aliases[name] for name in table.names if aliases.get(name, name) != name}
+    there = rows.column_names
+    wrong = [f"column {n}: the file has {there.count(s)} columns {s!r} to read it from"
+             for n, s in sources.items() if there.count(s) != 1]  # fmt: skip
+    if wrong:
+        raise DataError(
+            "; ".join(wrong),
+            where=uri,
+            fix="correct source in data.columns of the project file, or the header of the file; "
+            f"its columns are {bounded(', '.join(there), 300)}",
+        )
+    spare = set(sources.values()) - (set(table.names) - set(sources))
+    named = rows.select([i for i, name in enumerate(there) if name not in spare])
+    for name, source in sources.items():
+        named = named.append_column(name, rows[source])
+    return named
 
 
 def _typed(rows: pa.Table, table: TableSpec, uri: str) -> pa.Table:

@@ -194,8 +194,20 @@ class StateStore:
             return fresh, True
 
     def save_release(self, rollout: Rollout) -> None:
-        """Write where a release is; called before each step is acted on."""
+        """Write where a release is; called before each step is acted on.
+
+        Raises:
+            ReleaseError: It is over, or another run walks it now.
+        """
         with self._change() as db:
+            known = _find_release(db, rollout.challenger)
+            if known is not None and (known.settled or known.run != rollout.run):
+                state = "over" if known.settled else f"walked by run {known.run} now"
+                raise ReleaseError(
+                    f"the release of {rollout.challenger} is {state}",
+                    where=f"run {rollout.run}",
+                    fix="nothing: this run stops here and changes nothing more",
+                )
             _write_release(db, rollout)
 
     def settle_release(

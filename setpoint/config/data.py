@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from setpoint.config.fields import Addresses, Duration, LabelValue, Name, Section, Share
+from setpoint.config.fields import (
+    Addresses,
+    Duration,
+    Fault,
+    LabelValue,
+    Name,
+    Number,
+    Section,
+    Share,
+    SomeAddresses,
+    refuse,
+)
 from setpoint.domain.schema import ColumnKind
 
 
@@ -18,8 +30,8 @@ class Column(Section):
     source: str | None = Field(
         None, description="Column of the files it is read from, if it has another name there."
     )
-    min: float | None = Field(None, description="Smallest value allowed, inclusive.")
-    max: float | None = Field(None, description="Largest value allowed, inclusive.")
+    min: Number | None = Field(None, description="Smallest value allowed, inclusive.")
+    max: Number | None = Field(None, description="Largest value allowed, inclusive.")
     values: tuple[str, ...] = Field((), description="Allowed categories; none listed: any.")
     nullable: bool = Field(False, description="Whether null is allowed.")
     max_null_share: Share = Field(1.0, description="Largest share of nulls in a batch.")
@@ -27,15 +39,24 @@ class Column(Section):
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
+        faults = []
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+            faults.append(Fault(("min",), self.min, f"min is above max {self.max:g}"))
+        if self.type not in ("number", "integer"):
+            rule = f"only a number or integer column has bounds; this one is of type {self.type}"
+            bounds = {"min": self.min, "max": self.max}
+            faults += [Fault((n,), v, rule) for n, v in bounds.items() if v is not None]
+        if self.values and self.type != "category":
+            rule = f"only a category column lists values; this one is of type {self.type}"
+            faults.append(Fault(("values",), list(self.values), rule))
+        refuse("Column", faults)
         return self
 
 
 class Data(Section):
     """Where the data are and what their columns mean."""
 
-    events: Addresses = Field(
+    events: SomeAddresses = Field(
         description="Folder, file or s3:// address of the events, or several."
     )
     labels: Addresses = Field((), description="The same for labels that come separately.")
@@ -45,12 +66,25 @@ class Data(Section):
     )
     event_id: str = Field(description="Column that identifies a row.")
     event_time: str = Field(description="Column of the event time.")
+    time_zone: str | None = Field(
+        None,
+        description="IANA name of the zone of times in files that carry none, e.g. UTC; "
+        "none: such times are refused.",
+    )
     entities: dict[Name, str] = Field(
         default_factory=dict,
         description="Entity name to its column; traffic is sticky by the first.",
     )
     protected: tuple[str, ...] = Field((), description="Columns of protected groups.")
     columns: dict[str, Column] = Field(description="Every column of the events.")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        try:
+            return name if name is None else ZoneInfo(name).key
+        except (ValueError, OSError, LookupError) as err:
+            raise ValueError("not an IANA time zone such as UTC or Europe/Berlin") from err
 
 
 class Target(Section):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from setpoint.config.fields import Section
+from setpoint.config.fields import Fault, Number, Section, refuse
 from setpoint.domain.metrics import Cell, CostMatrix
 
 
@@ -16,20 +16,27 @@ class Actions(Section):
     positive: str = Field("review", description="The adverse action, from the threshold on.")
     negative: str = Field("approve", description="The favourable action.")
 
+    @model_validator(mode="after")
+    def _two(self) -> Self:
+        if self.positive == self.negative:
+            rule = "both actions have this name; the log tells them apart by it"
+            refuse("Actions", [Fault(("negative",), self.negative, rule)])
+        return self
+
 
 class CostCell(Section):
     """What one outcome costs: ``fixed + times * column``."""
 
-    fixed: float = 0.0
+    fixed: Number = 0.0
     column: str | None = None
-    times: float = 1.0
+    times: Number = 1.0
 
 
 def _cost(value: Any) -> Any:
     return {"fixed": value} if isinstance(value, int | float) else value
 
 
-Cost = Annotated[CostCell, BeforeValidator(_cost)]
+Cost = Annotated[CostCell, BeforeValidator(_cost, json_schema_input_type=float | CostCell)]
 
 
 class Costs(Section):
@@ -39,6 +46,14 @@ class Costs(Section):
     false_positive: Cost = Field(CostCell(fixed=1.0), description="A negative acted on.")
     true_positive: Cost = Field(CostCell(), description="A positive acted on.")
     true_negative: Cost = Field(CostCell(), description="A negative left alone.")
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        cells = [getattr(self, name) for name in type(self).model_fields]
+        if all(c == cells[0] for c in cells):
+            rule = "all four costs are the same, so no action is better than the other"
+            refuse("Costs", [Fault((), None, rule)])
+        return self
 
     def matrix(self) -> CostMatrix:
         """The same as a domain value."""

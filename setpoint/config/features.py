@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from setpoint.config.fields import Duration, Section, WindowLength
+from setpoint.config.fields import Duration, Fault, Section, WindowLength, refuse
 from setpoint.domain.features import CalendarPart
+
+Lengths = Annotated[tuple[WindowLength, ...], Field(min_length=1)]
 
 
 class Window(Section):
@@ -15,15 +17,25 @@ class Window(Section):
 
     entity: str
     column: str = ""
-    compute: tuple[Literal["count", "mean", "sum", "max"], ...] = ("count",)
-    over: tuple[WindowLength, ...]
+    compute: Annotated[tuple[Literal["count", "mean", "sum", "max"], ...], Field(min_length=1)] = (
+        "count",
+    )
+    over: Lengths
+
+    @model_validator(mode="after")
+    def _has_column(self) -> Self:
+        need = [how for how in self.compute if how != "count"]
+        if need and not self.column:
+            rule = f"is required for {', '.join(need)}: name the numeric column"
+            refuse("Window", [Fault(("column",), self.column, rule)])
+        return self
 
 
 class Risk(Section):
     """Share of an entity's positives in windows that ended ``delay`` ago."""
 
     entity: str
-    over: tuple[WindowLength, ...]
+    over: Lengths
     delay: Duration
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -13,8 +15,10 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationError,
     WithJsonSchema,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from setpoint.domain.features import duration_label
 
@@ -59,8 +63,18 @@ Duration = Annotated[
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 WindowLength = Annotated[Duration, AfterValidator(_whole_second)]
-Share = Annotated[float, Field(ge=0, le=1)]
-ErrorRate = Annotated[float, Field(gt=0, le=0.2)]
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+ErrorRate = Annotated[Number, Field(gt=0, le=0.2)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
 
 
@@ -68,10 +82,18 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+_Address = Annotated[str, Field(min_length=1)]
+_ADDRESS: dict[str, Any] = {"type": "string", "minLength": 1}
 Addresses = Annotated[
-    tuple[str, ...],
+    tuple[_Address, ...],
     BeforeValidator(_listed),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+    WithJsonSchema({"anyOf": [_ADDRESS, {"type": "array", "items": _ADDRESS}]}),
+]
+SomeAddresses = Annotated[
+    tuple[_Address, ...],
+    Field(min_length=1),
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [_ADDRESS, {"type": "array", "items": _ADDRESS, "minItems": 1}]}),
 ]
 
 
@@ -92,3 +114,39 @@ class Section(BaseModel):
     """A part of the project file: it cannot be changed, and a field it does not know is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake of a section that its fields alone do not show.
+
+    Attributes:
+        at: Where, from the section down, e.g. ``("columns", 0)``.
+        value: The value that is wrong.
+        rule: What is allowed.
+    """
+
+    at: Place
+    value: Any
+    rule: str
+
+
+def refuse(section: str, faults: Sequence[Fault]) -> None:
+    """Report mistakes, each at its own place; a validator of the section calls this.
+
+    Raises:
+        ValidationError: There are some.
+    """
+    if faults:
+        details = [
+            InitErrorDetails(
+                type=PydanticCustomError("fault", "{rule}", {"rule": f.rule}),
+                loc=f.at,
+                input=f.value,
+            )
+            for f in faults
+        ]
+        raise ValidationError.from_exception_data(section, details)

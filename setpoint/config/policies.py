@@ -7,20 +7,37 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from setpoint.config.fields import Duration, ErrorRate, PositiveDuration, Section, Share
+from setpoint.config.fields import (
+    Duration,
+    ErrorRate,
+    Fault,
+    Number,
+    PositiveDuration,
+    Section,
+    Share,
+    Whole,
+    refuse,
+)
+from setpoint.domain.features import duration_label
+
+_MONEY = "cost_per_decision"
 
 
 class Setpoint(Section):
     """One thing the model must hold."""
 
     metric: Literal["recall", "precision", "roc_auc", "alert_rate", "cost_per_decision"]
-    floor: float | None = None
-    ceiling: float | None = None
+    floor: Number | None = None
+    ceiling: Number | None = None
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:
         if (self.floor is None) == (self.ceiling is None):
             raise ValueError("a setpoint has either a floor or a ceiling")
+        sides = {"floor": self.floor, "ceiling": self.ceiling}
+        rule = f"{self.metric} is a share: 0 to 1"
+        shares = {} if self.metric == _MONEY else {n: v for n, v in sides.items() if v is not None}
+        refuse("Setpoint", [Fault((n,), v, rule) for n, v in shares.items() if not 0 <= v <= 1])
         return self
 
 
@@ -28,15 +45,15 @@ class Train(Section):
     """How a model is trained."""
 
     history: PositiveDuration | None = Field(None, description="How far back; none: everything.")
-    holdout: Annotated[float, Field(ge=0.05, le=0.5)] = Field(
+    holdout: Annotated[Number, Field(ge=0.05, le=0.5)] = Field(
         0.3, description="Share of entities that never train a model and judge all of them."
     )
-    judge_recent: Share = Field(
+    judge_recent: Annotated[Share, Field(gt=0)] = Field(
         0.3, description="Latest share of the event time on which models are judged."
     )
-    trials: Annotated[int, Field(ge=1, le=500)] = Field(6, description="Optuna trials.")
-    max_iter: Annotated[int, Field(ge=10, le=2000)] = Field(120, description="Trees, at most.")
-    seed: int = 0
+    trials: Annotated[Whole, Field(ge=1, le=500)] = Field(6, description="Optuna trials.")
+    max_iter: Annotated[Whole, Field(ge=10, le=2000)] = Field(120, description="Trees, at most.")
+    seed: Whole = 0
 
 
 class Fairness(Section):
@@ -44,7 +61,7 @@ class Fairness(Section):
 
     metric: Literal["equal_opportunity_ratio", "selection_ratio"] = "equal_opportunity_ratio"
     floor: Share = Field(0.8, description="Smallest ratio of the worst to the best group.")
-    min_group: Annotated[int, Field(ge=1)] = Field(
+    min_group: Annotated[Whole, Field(ge=1)] = Field(
         30, description="Smallest group (positives, or rows for selection) that is judged."
     )
 
@@ -64,7 +81,7 @@ class Gates(Section):
     setpoint_error_rate: ErrorRate = Field(
         0.05, description="Chance that a model just under a setpoint passes its gate."
     )
-    min_sample: Annotated[int, Field(ge=10)] = Field(200, description="Rows a gate needs.")
+    min_sample: Annotated[Whole, Field(ge=10)] = Field(200, description="Rows a gate needs.")
     fairness: Fairness = Fairness()
     explainability: Explainability = Explainability()
 
@@ -73,14 +90,14 @@ class Release(Section):
     """How a challenger takes over."""
 
     strategy: Literal["canary"] = "canary"
-    shadow_requests: Annotated[int, Field(ge=0)] = Field(200, description="Mirrored requests.")
-    steps: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (5, 25, 50, 100)
-    step_requests: Annotated[int, Field(ge=1)] = Field(
+    shadow_requests: Annotated[Whole, Field(ge=0)] = Field(200, description="Mirrored requests.")
+    steps: tuple[Annotated[Whole, Field(ge=1, le=100)], ...] = (5, 25, 50, 100)
+    step_requests: Annotated[Whole, Field(ge=1)] = Field(
         50, description="Requests the challenger answers at each step before it is judged."
     )
     max_error_share: Share = Field(0.01, description="Failed answers allowed.")
     max_slow_share: Share = Field(0.01, description="Answers slower than 50 ms allowed.")
-    max_alert_ratio: Annotated[float, Field(gt=1)] = Field(
+    max_alert_ratio: Annotated[Number, Field(gt=1)] = Field(
         3.0, description="Adverse actions, challenger over what its own training data showed."
     )
     error_rate: ErrorRate = 0.01
@@ -91,7 +108,8 @@ class Release(Section):
     @model_validator(mode="after")
     def _rising(self) -> Self:
         if list(self.steps) != sorted(set(self.steps)) or self.steps[-1:] != (100,):
-            raise ValueError("steps rise and end with 100")
+            rule = "steps rise and end with 100, e.g. [5, 25, 50, 100]"
+            refuse("Release", [Fault(("steps",), list(self.steps), rule)])
         return self
 
 
@@ -107,13 +125,13 @@ class Package(Section):
 class Bands(Section):
     """PSI bands: below ``watch`` safe, from ``act`` on an incident."""
 
-    watch: Annotated[float, Field(gt=0)] = 0.1
-    act: Annotated[float, Field(gt=0)] = 0.25
+    watch: Annotated[Number, Field(gt=0)] = 0.1
+    act: Annotated[Number, Field(gt=0)] = 0.25
 
     @model_validator(mode="after")
     def _order(self) -> Self:
         if self.watch >= self.act:
-            raise ValueError("watch must be below act")
+            refuse("Bands", [Fault(("watch",), self.watch, f"must be below act, {self.act:g}")])
         return self
 
 
@@ -127,12 +145,22 @@ class Watch(Section):
     )
     psi: Bands = Bands()
     error_rate: ErrorRate = Field(0.001, description="False alarms a window, all findings.")
-    min_positives: Annotated[int, Field(ge=5)] = Field(
+    min_positives: Annotated[Whole, Field(ge=5)] = Field(
         30, description="Positives a window needs before recall is judged."
     )
     label_age: Duration | None = Field(
         None, description="Age from which decisions are judged; none: the target's delay."
     )
+
+    @model_validator(mode="after")
+    def _seen_whole(self) -> Self:
+        if self.window < self.every:
+            window, every = (
+                duration_label(int(d.total_seconds())) for d in (self.window, self.every)
+            )
+            rule = f"must be every, {every}, or longer: what lies between is never looked at"
+            refuse("Watch", [Fault(("window",), window, rule)])
+        return self
 
 
 class Respond(Section):
@@ -143,7 +171,7 @@ class Respond(Section):
         "watch", description="Drift that does not hurt the setpoints."
     )
     cooldown: Duration = Field(timedelta(days=7), description="Event time between responses.")
-    attempts: Annotated[int, Field(ge=1, le=20)] = Field(
+    attempts: Annotated[Whole, Field(ge=1, le=20)] = Field(
         3, description="Retrainings for one incident before a person is asked."
     )
     retry_after: Duration = Field(

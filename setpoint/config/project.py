@@ -6,13 +6,15 @@ from datetime import timedelta
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic.json_schema import GenerateJsonSchema
 
 from setpoint.config.data import Data, Target
 from setpoint.config.decisions import Actions, Costs
 from setpoint.config.features import Features
-from setpoint.config.fields import Name, Section
+from setpoint.config.fields import Name, Section, refuse
 from setpoint.config.policies import Gates, Package, Release, Respond, Setpoint, Train, Watch
-from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature
+from setpoint.config.references import input_faults, reference_faults
+from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature, duration_label
 from setpoint.domain.schema import ColumnSpec, TableSpec
 
 
@@ -46,24 +48,11 @@ class Project(Section):
 
     @model_validator(mode="after")
     def _references(self) -> Self:
-        for where, name in _column_references(self):
-            if name not in self.data.columns:
-                known = ", ".join(self.data.columns)
-                raise ValueError(f"{where} names column {name!r}; data.columns has {known}")
-        used = {w.entity for w in self.features.windows} | {r.entity for r in self.features.risks}
-        for entity in sorted(used - set(self.data.entities)):
-            raise ValueError(f"entity {entity!r} is not in data.entities")
-        names = self.feature_spec().names
-        if not names:
-            raise ValueError("features declares no input for the model")
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ValueError(f"features declares {', '.join(twice)} more than once")
-        if not self.data.labels and self.target.column not in self.data.columns:
-            raise ValueError(
-                f"target.column {self.target.column!r} is neither in data.columns nor is "
-                "data.labels given"
-            )
+        refuse(
+            "Project",
+            reference_faults(self.data, self.target, self.costs, self.features, self.gates),
+        )
+        refuse("Project", input_faults(self.feature_spec().names))
         return self
 
     def feature_spec(self) -> FeatureSpec:
@@ -133,21 +122,15 @@ class Project(Section):
         return self.target.delay if self.watch.label_age is None else self.watch.label_age
 
 
-def _column_references(project: Project) -> list[tuple[str, str]]:
-    data = project.data
-    found = [("data.event_id", data.event_id), ("data.event_time", data.event_time)]
-    found += [(f"data.entities.{name}", column) for name, column in data.entities.items()]
-    found += [("data.protected", column) for column in data.protected]
-    found += [("features.columns", column) for column in project.features.columns]
-    found += [("features.windows", w.column) for w in project.features.windows if w.column]
-    found += [("gates.explainability.forbidden", c) for c in project.gates.explainability.forbidden]
-    for name in Costs.model_fields:
-        column = getattr(project.costs, name).column
-        if column is not None:
-            found.append((f"costs.{name}", column))
-    return found
+class _Schema(GenerateJsonSchema):
+    """Writes the default of a duration as the project file does."""
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, timedelta):
+            return duration_label(int(dft.total_seconds()))
+        return super().encode_default(dft)
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the project file, for editors."""
-    return Project.model_json_schema()
+    return Project.model_json_schema(schema_generator=_Schema)

@@ -10,7 +10,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from setpoint.config.data import Data, Target
+from setpoint.config.decisions import Costs
+from setpoint.config.features import Features
+from setpoint.config.fields import Section
+from setpoint.config.mistakes import explain
+from setpoint.config.policies import Gates
 from setpoint.config.project import Project
+from setpoint.config.references import reference_faults
 from setpoint.errors import ProjectFileError
 
 
@@ -36,12 +43,21 @@ def load_project(path: Path) -> Project:
             one line a mistake: line, field, value and what is allowed.
     """
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as err:
+        content = path.read_bytes()
+    except OSError as err:
         raise ProjectFileError(
-            f"cannot read the project file: {err}",
+            f"cannot read the project file: {err.strerror}",
             where=str(path),
             fix="name an existing file, or write one with 'setpoint init --from DATA'",
+        ) from err
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as err:
+        line = content.count(b"\n", 0, err.start) + 1
+        raise ProjectFileError(
+            f"cannot read the project file: it is not UTF-8 text (byte {content[err.start]:#04x})",
+            where=f"{path}, line {line}",
+            fix="save the file as UTF-8",
         ) from err
     return parse_project(text, where=str(path))
 
@@ -59,6 +75,12 @@ def parse_project(text: str, where: str = "setpoint.yaml") -> Project:
             where=f"{where}{line}",
             fix="mend the indentation or quoting at that line",
         ) from err
+    except RecursionError as err:
+        raise ProjectFileError(
+            "the YAML is nested too deep to be read",
+            where=where,
+            fix="a project file has at most five levels; docs/project-file.md lists them",
+        ) from err
     if not isinstance(content, dict):
         raise ProjectFileError(
             "the project file is empty or not a mapping",
@@ -71,7 +93,7 @@ def parse_project(text: str, where: str = "setpoint.yaml") -> Project:
         return Project.model_validate(content)
     except ValidationError as err:
         raise ProjectFileError(
-            "\n".join(_mistake(tree, e) for e in err.errors()),
+            "\n".join(_lines(tree, [*err.errors(include_url=False), *_beside(content)])),
             where=where,
             fix="change the fields named; docs/project-file.md lists what is allowed",
         ) from err
@@ -109,21 +131,31 @@ def _mappings(tree: yaml.Node | None) -> Iterator[tuple[str, yaml.MappingNode]]:
             todo += [(f"{path}{key.value}.", value) for key, value in node.value]
 
 
-def _mistake(tree: yaml.Node | None, error: Any) -> str:
-    loc = [str(part) for part in error["loc"]]
-    line = _locate(tree, loc)
-    field = ".".join(loc) or "the project file"
-    value = error.get("input")
-    shown = "" if isinstance(value, dict) or error["type"] == "missing" else f" (is {value!r:.80})"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "missing":
-        message = "is required and missing"
-    if error["type"] == "extra_forbidden":
-        message = "is not a field of this section"
-    return f"line {line}: {field}{shown}: {message}"
+def _beside(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Wrong references of a file that has other mistakes as well, where they can be told."""
+    sections: dict[str, type[Section]] = {"data": Data, "target": Target, "costs": Costs}
+    sections |= {"features": Features, "gates": Gates}
+    try:
+        read = {n: kind.model_validate(content.get(n, {})) for n, kind in sections.items()}
+    except ValidationError:
+        return []
+    faults = reference_faults(**read)  # type: ignore[arg-type]
+    return [{"type": "fault", "loc": f.at, "input": f.value, "msg": f.rule} for f in faults]
 
 
-def _locate(tree: yaml.Node | None, loc: list[str]) -> int:
+def _lines(tree: yaml.Node | None, errors: list[Any]) -> list[str]:
+    """One line a mistake, in the order of the file."""
+    found = set()
+    for error in errors:
+        if error["type"] == "too_short" and error["input"]:
+            continue  # it is long enough: its entries are wrong, which is told of each
+        loc, text = explain(error)
+        line = _locate(tree, loc)
+        found.add((line, f"line {line}: {text}"))
+    return [text for _, text in sorted(found)]
+
+
+def _locate(tree: yaml.Node | None, loc: tuple[str, ...]) -> int:
     """Line (from 1) of the deepest part of ``loc`` that the file has."""
     node, line = tree, 1
     for part in loc:

@@ -26,13 +26,17 @@ ARROW_TYPES: dict[ColumnKind, pa.DataType] = {
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
 _ORDER_START = 946_684_800  # 2000-01-01T00:00:00Z, seconds
 _MAX_ORDER = 2**37  # minutes; keeps the microseconds within 64 bits
+_EPOCHS = {  # integers from one to two times this are read as times since 1970: microseconds each
+    10**9: 1_000_000,
+    10**12: 1_000,
+}
 _TRAILING_ZEROS = r"^(-?\d+)\.0+$"
 _MAX_FAULTS = 10
 
 
 @dataclass(frozen=True)
 class _Options:
-    assume_utc: bool
+    time_zone: str
     integer_time: IntegerTime
 
 
@@ -45,7 +49,7 @@ def conform(
     spec: TableSpec,
     where: str,
     *,
-    assume_utc: bool = False,
+    time_zone: str | None = None,
     ignore: Collection[str] = (),
     aliases: Mapping[str, str] | None = None,
     integer_time: IntegerTime = "auto",
@@ -55,15 +59,17 @@ def conform(
     Whole numbers become ``number`` while they are exact (up to 2^53), whole floats become
     ``integer``, 0 and 1 become ``boolean``, NaN becomes null. Codes become text: 1, 1.0 and the
     text ``1.0`` all become ``1``, unless ``1.0`` is itself a declared value. Times may be
-    timestamps, dates (midnight UTC), ISO 8601 text, or integers: a column wholly within 1900 to
-    2200 holds years (1 January, UTC), any other integer ``n`` is an order and stands for
-    2000-01-01 plus ``n`` minutes. Say which with ``integer_time`` where both could be meant.
+    timestamps, dates (midnight in ``time_zone``, else UTC), ISO 8601 text, or integers: a column
+    wholly within 1900 to 2200 holds years (1 January, UTC), one wholly within 1e9 to 2e9 epoch
+    seconds (2001 to 2033), one wholly within 1e12 to 2e12 epoch milliseconds, one wholly below 1e9
+    is an order and ``n`` stands for 2000-01-01 plus ``n`` minutes; others are refused. Say which
+    with ``integer_time`` where several could be meant.
 
     Args:
         table: Rows as read.
         spec: Declared columns.
         where: Name of the batch, for messages.
-        assume_utc: Take times without a zone as UTC instead of refusing them.
+        time_zone: IANA name of the zone that times without one are in; none: they are refused.
         ignore: Columns that may be there and are left out.
         aliases: Declared name to the column it is copied from, e.g. ``{"order": "ID"}``.
         integer_time: How integers of kind ``time`` are read.
@@ -77,7 +83,7 @@ def conform(
             of them are named.
     """
     sources = {name: (aliases or {}).get(name, name) for name in spec.names}
-    options = _Options(assume_utc, integer_time)
+    options = _Options(time_zone or "", integer_time)
     faults = _name_faults(table.column_names, sources, ignore)
     columns: list[pa.ChunkedArray] = []
     for column in spec.columns:
@@ -212,14 +218,27 @@ def _time(values: pa.ChunkedArray, options: _Options) -> pa.ChunkedArray:
     if _is_text(kind):
         return _time_of_text(_cast(values, pa.string()), options)
     if pa.types.is_timestamp(kind):
-        if kind.tz is None and not options.assume_utc:
-            raise _Unfit("the times carry no zone; write them with one, or assume UTC")
-        return _microseconds(values)
+        return _microseconds(values if kind.tz else _in_zone(values, options.time_zone))
     if pa.types.is_date(kind):
-        return _cast(_cast(values, pa.timestamp("us")), ARROW_TYPES["time"])
+        return _microseconds(
+            _in_zone(_cast(values, pa.timestamp("us")), options.time_zone or "UTC")
+        )
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _time_of_integer(_cast(values, pa.int64()), options.integer_time)
     raise _Unfit("these are not times")
+
+
+def _in_zone(values: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
+    """Times without a zone, as of that one."""
+    if not zone:
+        raise _Unfit(
+            "the times carry no zone; write them with one, or name theirs as data.time_zone of "
+            "the project file, e.g. UTC"
+        )
+    try:
+        return pc.assume_timezone(values, zone)
+    except pa.ArrowInvalid as error:
+        raise _Unfit(f"as of {zone}: {bounded(error, 200)}; write times with a zone") from error
 
 
 def _microseconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -232,15 +251,18 @@ def _microseconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _time_of_text(values: pa.ChunkedArray, options: _Options) -> pa.ChunkedArray:
-    kinds = [pa.timestamp("us", tz="UTC"), pa.timestamp("ns", tz="UTC")]
-    if options.assume_utc:
-        kinds += [pa.timestamp("us"), pa.timestamp("ns")]
     reason = ""
-    for kind in kinds:
+    for kind in (pa.timestamp("us", tz="UTC"), pa.timestamp("ns", tz="UTC")):
         try:
             return _microseconds(_cast(values, kind))
         except _Unfit as unfit:
             reason = reason or str(unfit)
+    for kind in (pa.timestamp("us"), pa.timestamp("ns")):
+        try:
+            naive = _cast(values, kind)
+        except _Unfit:
+            continue
+        return _microseconds(_in_zone(naive, options.time_zone))
     raise _Unfit(f"these are not ISO 8601 times with a zone: {reason}")
 
 
@@ -255,7 +277,20 @@ def _time_of_integer(values: pa.ChunkedArray, how: IntegerTime) -> pa.ChunkedArr
     if how != "order" and years:
         text = pc.binary_join_element_wise(_cast(values, pa.string()), "-01-01T00:00:00Z", "")
         return _cast(text, ARROW_TYPES["time"])
+    if how == "auto" and high >= min(_EPOCHS):
+        return _time_of_epoch(values, low, high)
     if max(abs(low), abs(high)) > _MAX_ORDER:
         raise _Unfit(f"{low} to {high} are too large to be an order of rows")
     micros = pc.multiply(pc.add(pc.multiply(values, 60), _ORDER_START), 1_000_000)
     return _cast(micros, ARROW_TYPES["time"])
+
+
+def _time_of_epoch(values: pa.ChunkedArray, low: int, high: int) -> pa.ChunkedArray:
+    for start, micros in _EPOCHS.items():
+        if start <= low and high <= 2 * start:
+            return _cast(pc.multiply(values, micros), ARROW_TYPES["time"])
+    raise _Unfit(
+        f"{low} to {high} are too large to be an order of rows (below 1e9) and are not all epoch "
+        "seconds (1e9 to 2e9) or all epoch milliseconds (1e12 to 2e12); write times as ISO 8601 "
+        "with a zone"
+    )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from setpoint.domain.schema import ColumnSpec
 from setpoint.errors import DataError, ValidationFailed
 
 MAX_EXAMPLES = 5
+MASK = "***"
 MAX_TEXT = 60
 _MAX_RULES_IN_MESSAGE = 10
 
@@ -28,7 +33,8 @@ class RuleResult:
     Attributes:
         column: Column name; ``*`` for a rule on the whole table.
         rule: Name of the rule: ``not null``, ``unique``, ``between``, ``finite``, ``in set``,
-            ``null share``, ``columns``, ``row count``.
+            ``null share``, ``columns``, ``row count``, ``not seen before``, ``not in the future``,
+            ``two classes``.
         expected: What the project file declares, as text.
         failures: Rows that break it (columns, for ``columns``), >= 0.
         total: Rows looked at.
@@ -99,9 +105,103 @@ class ValidationReport:
         raise ValidationFailed(
             what if failed else f"no rule was checked{kept}",
             where=self.where,
-            fix="correct the batch and deliver it again under a new name, or widen the rule in "
-            "data.columns of the project file",
+            fix="correct the batch and deliver it again, or widen the rule in data.columns of the "
+            "project file"
+            + (f"; this one is passed over, delete {quarantined} to have it tried again as it is")
+            * bool(quarantined),
         )
+
+
+def example_rows(
+    values: pa.ChunkedArray, failing: pa.ChunkedArray, *, personal: bool = False
+) -> tuple[str, ...]:
+    """Up to five of the failing values with their row number, masked where they are personal."""
+
+    def text(row: int) -> str:
+        value = values[row].as_py()
+        if value is None or value != value:  # NaN counts as missing
+            return "null"
+        return MASK if personal else bounded(value)
+
+    rows = pc.indices_nonzero(failing)[:MAX_EXAMPLES].to_pylist()
+    return tuple(f"{text(row)} (row {row})" for row in rows)
+
+
+def judged(
+    column: ColumnSpec, rule: str, expected: str, values: pa.ChunkedArray, failing: pa.ChunkedArray
+) -> RuleResult:
+    """The result of a rule of which it is known which values break it.
+
+    Args:
+        column: Where the values are from.
+        rule: Name of the rule.
+        expected: What is allowed, as text.
+        values: The values.
+        failing: Whether each breaks the rule, without nulls.
+    """
+    failures = int(pc.sum(pc.cast(failing, pa.int64())).as_py() or 0)
+    shown = example_rows(values, failing, personal=column.personal) if failures else ()
+    return RuleResult(column.name, rule, expected, failures, len(values), shown, not failures)
+
+
+def not_seen_before(
+    column: ColumnSpec, batches: Sequence[pa.ChunkedArray], known: pa.ChunkedArray
+) -> list[RuleResult]:
+    """Whether ids are neither known nor in an earlier one of the batches.
+
+    Repetition within a batch is not looked at. Takes time in proportion to the number of ids.
+
+    Args:
+        column: The id column.
+        batches: Ids of each batch, in order.
+        known: Ids taken in before, of the same type.
+
+    Returns:
+        One result a batch.
+    """
+    together = pa.chunked_array([chunk for ids in batches for chunk in ids.chunks], known.type)
+    first = pc.index_in(together, value_set=together)
+    old = pc.is_in(together, value_set=known)
+    results, start = [], 0
+    for ids in batches:
+        earlier = pc.less(first.slice(start, len(ids)), start)
+        failing = pc.and_(pc.is_valid(ids), pc.or_(old.slice(start, len(ids)), earlier))
+        rule = "not seen before"
+        results.append(judged(column, rule, "each value in one batch only", ids, failing))
+        start += len(ids)
+    return results
+
+
+def not_in_the_future(column: ColumnSpec, times: pa.ChunkedArray, latest: datetime) -> RuleResult:
+    """Whether no time is later than ``latest`` (aware)."""
+    failing = pc.fill_null(pc.greater(times, pa.scalar(latest, times.type)), False)
+    expected = f"at most {latest:%Y-%m-%d %H:%M} UTC, the clock and a day"
+    return judged(column, "not in the future", expected, times, failing)
+
+
+def two_classes(
+    column: ColumnSpec, labels: pa.ChunkedArray, positive: str, negative: str = ""
+) -> tuple[RuleResult, str]:
+    """Whether labels have one value beside the positive one; nulls are left out.
+
+    Args:
+        column: The label column.
+        labels: Its values as text.
+        positive: The value that counts as positive.
+        negative: The other value, if known from earlier labels; none: the most frequent one.
+
+    Returns:
+        The result, and the other value (empty while there is none).
+    """
+    counts = Counter({v["values"]: v["counts"] for v in pc.value_counts(labels).to_pylist()})
+    found = sorted(value for value in counts if value not in (None, positive))
+    negative = negative or max(found, key=lambda value: counts[value], default="")
+    fits = pc.is_in(labels, pa.array([positive, negative], pa.string()))
+    failing = pc.and_(pc.is_valid(labels), pc.invert(fits))
+    classes = sorted({positive, negative, *found} - {""})
+    shown = f"{len(classes)} classes" if column.personal else ", ".join(map(repr, classes))
+    expected = f"{positive!r} and one other value in all, not {bounded(shown, 200)}"
+    return judged(column, "two classes", expected, labels, failing), negative
 
 
 def check_label(table: pa.Table, label: str, where: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 from setpoint.domain.features import FeatureSpec
 from setpoint.domain.training import Rows, as_rows
-from setpoint.errors import DataError, TrainingError
+from setpoint.errors import DataError, StateError, TrainingError
 from setpoint.workspace import Workspace
 
 _TIME = pa.timestamp("us", "UTC")
@@ -32,16 +33,21 @@ class History:
 
 
 def history(workspace: Workspace, now: datetime | None = None) -> History:
-    """All that the newest snapshots knew at ``now`` (none: at the last event or label)."""
+    """All that the newest snapshots knew at ``now``, labels in the order in which they were told.
+
+    Args:
+        workspace: The project.
+        now: The moment; none: the last event or label, but no later than the clock.
+
+    Raises:
+        DataError: No events or no labels were ever taken in.
+    """
     from setpoint.domain.arrivals import with_arrival
 
     data = workspace.project.data
     events = _newest(workspace, "events")
-    labels = _newest(workspace, "labels")
-    if now is None:
-        last = pc.max(events[data.event_time]).as_py()
-        known = pc.max(labels["known_at"]).as_py()
-        now = max(last, known) if known else last
+    labels = _newest(workspace, "labels").sort_by([("known_at", "ascending")])  # stable
+    now = _present(workspace, events, labels) if now is None else now
     events = events.filter(pc.less_equal(events[data.event_time], pa.scalar(now, _TIME)))
     labels = labels.filter(pc.less_equal(labels["known_at"], pa.scalar(now, _TIME)))
     spec = workspace.project.feature_spec()
@@ -49,6 +55,19 @@ def history(workspace: Workspace, now: datetime | None = None) -> History:
         spec, events.drop_columns(["_arrival"]), labels.drop_columns(["_arrival"])
     )
     return History(events, labels, now)
+
+
+def _present(workspace: Workspace, events: pa.Table, labels: pa.Table) -> datetime:
+    """The last event or label, but no later than the clock: one absurd time moves nothing.
+
+    Data end where deliveries end, so the clock alone would count rows as complete whose labels
+    were never delivered.
+    """
+    times = (events[workspace.project.data.event_time], labels["known_at"])
+    last: datetime = max(pc.max(column).as_py() for column in times)
+    with suppress(StateError):  # a stream that nobody plays has no time
+        return min(last, workspace.clock.now())
+    return last
 
 
 def _newest(workspace: Workspace, table: str) -> pa.Table:
@@ -119,7 +138,8 @@ def final_labels(workspace: Workspace, known: History) -> tuple[pa.ChunkedArray,
 
 def _labels_of(known: History, event_id: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     """Label of each event and when it became known, null where unknown; the newest of several."""
-    order = known.labels.sort_by([("known_at", "descending")])
+    newest_first = pc.sort_indices(known.labels["known_at"])[::-1]
+    order = known.labels.take(newest_first)
     # index_in finds the first match, so the newest label of an event.
     place = pc.index_in(known.events[event_id], value_set=order[event_id].combine_chunks())
     return order["label"].take(place), order["known_at"].take(place)

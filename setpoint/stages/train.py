@@ -32,6 +32,7 @@ from setpoint.domain.training import (
     typical_values,
 )
 from setpoint.domain.validation import check_label
+from setpoint.errors import TrainingError
 from setpoint.stages.assemble import History, history, training_rows
 from setpoint.stages.identity import code_commit, environment_digest
 from setpoint.stages.ingest import Ingested
@@ -96,12 +97,13 @@ def fit(
         since: Judge on rows from here on; default: the project file's ``judge_recent``.
 
     Raises:
-        TrainingError: A part of the split lacks a class.
+        TrainingError: A part of the split lacks a class, or an input has no value at all.
     """
     project = workspace.project
     costs = project.costs.matrix()
     start = None if since is None else round(since.timestamp() * MICROSECONDS)
     split = split_rows(rows, project.train.holdout, project.train.judge_recent, start)
+    _check_inputs(split.fit, project.feature_spec().number_names)
     fitted: dict[Parameters, TrainedModel] = {}
 
     def cost_of(parameters: Parameters) -> float:
@@ -115,8 +117,19 @@ def fit(
         trials=project.train.trials,
         seed=project.train.seed,
         max_iter=project.train.max_iter,
+        span_days=int(np.ptp(split.fit.time)) / (86_400 * MICROSECONDS),
     )
     return Training(fitted[best], split, tried, known)
+
+
+def _check_inputs(rows: Rows, names: tuple[str, ...]) -> None:
+    empty = [n for i, n in enumerate(names) if not np.isfinite(rows.numbers[:, i]).any()]
+    if empty:
+        raise TrainingError(
+            f"no row that trains has a value of {', '.join(empty)}",
+            where="features",
+            fix="leave it out of features in the project file until there is data for it",
+        )
 
 
 def measure(judged: Judged) -> dict[str, float]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from setpoint.domain.world import DEMO, Drift, World, generate
+from setpoint.errors import ProjectFileError
 
 PROJECT = Path(__file__).parents[1] / "projects" / "cards.yaml"
 """The project file of the card world."""
@@ -41,6 +42,20 @@ def write_batch(folder: Path, name: str, table: pa.Table) -> None:
     beside.rename(folder / f"{name}.parquet")
 
 
+def _check(out: Path, days: int, drift: str, drift_day: float) -> None:
+    file = out / "setpoint.yaml"
+    if file.exists():
+        raise ProjectFileError(
+            "the file exists", where=str(file), fix="name another folder with --out"
+        )
+    if drift != "none" and not 0 <= drift_day < days:
+        raise ProjectFileError(
+            f"the drift begins on day {drift_day:g}, and the world has days 0 to {days}",
+            where="world.drift_day",
+            fix=f"give a day of 0 or more and below {days} with --drift-day, or more --days",
+        )
+
+
 def write_world(out: Path, days: int, seed: int, drift: str, drift_day: float) -> tuple[int, int]:
     """Write a project: its file, its events, its labels.
 
@@ -55,12 +70,24 @@ def write_world(out: Path, days: int, seed: int, drift: str, drift_day: float) -
 
     Returns:
         Payments and frauds.
+
+    Raises:
+        ProjectFileError: There is a project file already, a value is not allowed, or the folder
+            cannot be written.
     """
+    _check(out, days, drift, drift_day)
     change = Drift(drift, drift_day) if drift != "none" else None  # type: ignore[arg-type]
     world = generate(replace(DEMO, seed=seed, days=days, drift=change))
     known = world.labels(np.zeros(len(world), dtype=bool))
     rows = np.flatnonzero(~np.isnat(known))
-    write_batch(out / "data" / "events", "0000", world.events)
-    write_batch(out / "data" / "labels", "0000", labels_table(world, rows, known[rows]))
-    (out / "setpoint.yaml").write_bytes(PROJECT.read_bytes())
+    try:
+        write_batch(out / "data" / "events", "0000", world.events)
+        write_batch(out / "data" / "labels", "0000", labels_table(world, rows, known[rows]))
+        (out / "setpoint.yaml").write_bytes(PROJECT.read_bytes())
+    except OSError as err:
+        raise ProjectFileError(
+            f"the folder cannot be written: {err.strerror}",
+            where=str(out),
+            fix="name a folder with --out that can be made and written",
+        ) from err
     return len(world), int(world.fraud.sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from setpoint.adapters.delta import ARRIVAL, DeltaSnapshots, quarantine
+from setpoint.adapters.quarantine import refused
 from setpoint.adapters.sources import S3Options, list_batches, read_bytes
 from setpoint.domain import table_digest as digests
 from setpoint.domain.table_digest import table_digest
@@ -82,6 +84,13 @@ def test_a_batch_is_applied_once(store: DeltaSnapshots) -> None:
     again = DeltaSnapshots(store.uri, store._options)
     assert again.append(_batch(0), "a") == newest
     assert again.read(newest.version).num_rows == 6
+
+
+def test_a_note_is_kept_with_its_batch_as_it_was_first_given(store: DeltaSnapshots) -> None:
+    store.append(_batch(0), "a", "first")
+    store.append(_batch(3), "b")
+    newest = store.append(_batch(0), "a", "other")
+    assert (newest.batches, newest.notes) == (("a", "b"), ("first", ""))
 
 
 def test_other_content_under_a_known_name_is_refused(store: DeltaSnapshots) -> None:
@@ -298,3 +307,22 @@ def test_the_quarantine_may_lie_on_s3(s3_server: S3Options) -> None:
     place = quarantine(_batch(0), "why", f"s3://{BUCKET}/q", name="b", s3=s3_server)
     assert json.loads(read_bytes(f"{place}/reason.json", s3_server))["reason"] == "why"
     assert [r.name for r in list_batches(place, s3_server)] == ["b.parquet", "reason.json"]
+
+
+def test_a_refused_file_is_found_again_by_its_content_while_the_rules_are_the_same(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "bad.parquet").write_bytes(b"not parquet")
+    ref = list_batches(str(tmp_path / "bad.parquet"))[0]
+    place = Path(quarantine(ref, "why", tmp_path / "q", terms="rules 1"))
+    digest = hashlib.sha256(b"not parquet").hexdigest()
+    assert refused(tmp_path / "q", "rules 1") == {digest: place}
+    assert refused(tmp_path / "q", "rules 2") == {}
+    assert refused(tmp_path / "nowhere", "rules 1") == {}
+
+
+def test_a_damaged_note_in_the_quarantine_says_what_to_delete(tmp_path: Path) -> None:
+    (tmp_path / "q" / "b").mkdir(parents=True)
+    (tmp_path / "q" / "b" / "reason.json").write_text("{ half")
+    with pytest.raises(StateError, match=r"reason\.json[^$]*delete its folder"):
+        refused(tmp_path / "q", "")

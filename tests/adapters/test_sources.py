@@ -16,6 +16,7 @@ from setpoint.adapters.sources import (
     BatchRef,
     S3Options,
     Source,
+    batch_key,
     conform,
     list_batches,
     read_batch,
@@ -56,7 +57,7 @@ def _one(kind: ColumnKind, **more: Any) -> TableSpec:
 
 
 def _conformed(found: Any, kind: ColumnKind, **more: Any) -> list[Any]:
-    options = {k: more.pop(k) for k in ("assume_utc", "integer_time") if k in more}
+    options = {k: more.pop(k) for k in ("time_zone", "integer_time") if k in more}
     return conform(pa.table({"c": found}), _one(kind, **more), "here", **options)["c"].to_pylist()  # type: ignore[no-any-return]
 
 
@@ -184,7 +185,7 @@ def test_integers_are_years_or_an_order_as_the_caller_says() -> None:
         (pa.array([2]), "boolean", "not 0 or 1"),
         (pa.array([[1]]), "id", "found list<"),
         (pa.array(["yesterday"]), "time", "ISO 8601"),
-        (pa.array(["2024-01-01 00:00:00"]), "time", "ISO 8601"),
+        (pa.array(["2024-01-01 00:00:00"]), "time", "carry no zone"),
         (pa.array([0], pa.timestamp("us")), "time", "carry no zone"),
         (pa.array([2**60]), "time", "too large"),
     ],
@@ -200,8 +201,92 @@ def test_unsafe_casts_are_refused_with_found_and_expected_type(
 
 
 @pytest.mark.parametrize("values", [pa.array([0], pa.timestamp("s")), pa.array(["1970-01-01"])])
-def test_naive_times_are_utc_only_if_the_caller_says_so(values: pa.Array) -> None:
-    assert _conformed(values, "time", assume_utc=True) == [datetime(1970, 1, 1, tzinfo=UTC)]
+def test_naive_times_are_of_the_zone_that_the_caller_names(values: pa.Array) -> None:
+    assert _conformed(values, "time", time_zone="UTC") == [datetime(1970, 1, 1, tzinfo=UTC)]
+    [berlin] = _conformed(values, "time", time_zone="Europe/Berlin")
+    assert berlin == datetime(1969, 12, 31, 23, tzinfo=UTC)
+    with pytest.raises(DataError, match=r"data\.time_zone"):
+        _conformed(values, "time")
+
+
+def test_dates_are_midnights_of_the_zone_that_is_named() -> None:
+    found = _conformed(pa.array([date(2024, 7, 2)]), "time", time_zone="Europe/Berlin")
+    assert found == [datetime(2024, 7, 1, 22, tzinfo=UTC)]
+
+
+def test_times_with_a_zone_keep_it_whatever_zone_is_named() -> None:
+    found = _conformed(pa.array(["2024-01-01T10:00:00+01:00"]), "time", time_zone="Asia/Tokyo")
+    assert found == [datetime(2024, 1, 1, 9, tzinfo=UTC)]
+
+
+def test_a_naive_time_that_comes_twice_in_its_zone_is_refused() -> None:
+    with pytest.raises(DataError, match="ambiguous"):
+        _conformed(pa.array(["2024-10-27 02:30:00"]), "time", time_zone="Europe/Berlin")
+
+
+@pytest.mark.parametrize("each", [1, 1000])
+def test_integers_that_are_all_epoch_seconds_or_milliseconds_are_read_as_such(each: int) -> None:
+    values = pa.array([1_700_000_000 * each, 1_700_003_600 * each])
+    expected = [datetime(2023, 11, 14, h, 13, 20, tzinfo=UTC) for h in (22, 23)]
+    assert _conformed(values, "time") == expected
+
+
+@pytest.mark.parametrize("values", [[0, 1_700_000_000], [5, 1_700_000_000_000], [10**9, 3 * 10**9]])
+def test_integers_that_may_be_an_order_or_an_epoch_are_refused(values: list[int]) -> None:
+    with pytest.raises(DataError, match=r"not all epoch seconds .* write times as ISO 8601"):
+        _conformed(pa.array(values), "time")
+
+
+def _renamed(**more: ColumnSpec) -> tuple[TableSpec, dict[str, str]]:
+    columns = (ColumnSpec("id", "id"), ColumnSpec("at", "time"), ColumnSpec("amount", "number"))
+    return TableSpec((*columns, *more.values()), "id", "at"), {"at": "WHEN", "amount": "AMT"}
+
+
+def test_a_csv_column_with_another_name_in_the_file_gets_the_declared_kind(tmp_path: Path) -> None:
+    spec, aliases = _renamed()
+    path = tmp_path / "b.csv"
+    path.write_text("id,WHEN,AMT\n007,1700000000,1.5\n")
+    rows = read_batch(list_batches(str(path))[0], spec, aliases=aliases)
+    at = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert conform(rows, spec, "b").to_pylist() == [{"id": "007", "at": at, "amount": 1.5}]
+
+
+@pytest.mark.parametrize("name", ["b.csv", "b.parquet"])
+def test_one_column_of_a_file_may_be_read_as_two_kinds(name: str, tmp_path: Path) -> None:
+    spec = TableSpec((ColumnSpec("ID", "id"), ColumnSpec("order", "time")), "ID", "order")
+    table, path = pa.table({"ID": ["007"] if name == "b.csv" else [7]}), tmp_path / name
+    pq.write_table(table, path) if name == "b.parquet" else path.write_text("ID\n007\n")
+    rows = read_batch(list_batches(str(path))[0], spec, aliases={"order": "ID"})
+    found = conform(rows, spec, "b").to_pylist()
+    order = datetime(2000, 1, 1, 0, 7, tzinfo=UTC)
+    assert found == [{"ID": "007" if name == "b.csv" else "7", "order": order}]
+
+
+def test_a_source_that_the_file_lacks_is_named(tmp_path: Path) -> None:
+    spec, aliases = _renamed()
+    (tmp_path / "b.csv").write_text("id,WHEN,amount\n1,2,3\n")
+    with pytest.raises(DataError, match=r"column amount: the file has 0 columns 'AMT'") as caught:
+        read_batch(list_batches(str(tmp_path))[0], spec, aliases=aliases)
+    assert "b.csv" in caught.value.where and "id, WHEN, amount" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("declared", "name", "key"),
+    [
+        ("data", "1.csv", "data/1.csv"),
+        ("./data/", "1.csv", "data/1.csv"),
+        ("data/1.csv", "1.csv", "data/1.csv"),
+        ("1.csv", "1.csv", "1.csv"),
+        ("../other", "1.csv", "../other/1.csv"),
+        ("s3://bucket/in/", "1.csv", "s3://bucket/in/1.csv"),
+        ("s3://bucket/in/1.csv", "1.csv", "s3://bucket/in/1.csv"),
+        ("file:///data/a%20b.csv", "a b.csv", "file:///data/a%20b.csv"),
+    ],
+)
+def test_a_batch_is_known_by_its_declared_address_and_name(
+    declared: str, name: str, key: str
+) -> None:
+    assert batch_key(declared, BatchRef("/anywhere/on/this/machine", name, 1, "")) == key
 
 
 def test_missing_unknown_and_double_columns_are_all_named() -> None:

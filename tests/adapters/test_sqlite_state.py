@@ -105,6 +105,16 @@ def test_a_release_is_resumed_where_it_was_until_it_is_settled(store: StateStore
     assert last is not None and last.challenger == "v2"
 
 
+def test_a_run_whose_release_another_took_over_writes_nothing_more(store: StateStore) -> None:
+    mine, _ = store.begin_release(Rollout("v2", "v1", (5, 100), True, run="a"))
+    theirs, _ = store.begin_release(Rollout("v2", "v1", (5, 100), True, run="b"))
+    with pytest.raises(ReleaseError, match="walked by run b"):
+        store.save_release(mine.advance(Outcome.PASSED))
+    store.settle_release(theirs.roll_back("slow"), NOW, "rolled_back", "cards/v2", {})
+    with pytest.raises(ReleaseError, match="is over"):
+        store.save_release(theirs.advance(Outcome.PASSED))
+
+
 def test_two_versions_are_never_released_at_once(store: StateStore) -> None:
     store.begin_release(Rollout("v2", "v1", (5, 100), True, run="a"))
     with pytest.raises(ReleaseError, match="v2 is being released"):

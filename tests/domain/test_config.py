@@ -51,11 +51,11 @@ def test_a_right_project_file_is_read() -> None:
 MISTAKES = {
     "unknown field": ("target: {", "target: {colour: red, ", "target.colour", "red", "not a field"),
     "missing field": ("  event_id: id\n", "", "data.event_id", "", "required"),
-    "wrong type": ("min: 0", "min: low", "data.columns.amount.min", "'low'", "valid number"),
+    "wrong type": ("min: 0", "min: low", "data.columns.amount.min", "'low'", "must be a number"),
     "not a number": ("floor: 0.7", "floor: .nan", "ranking.floor", "nan", "finite number"),
     "text for a whole number": (
         "steps: [5", "steps: [five", "release.steps.0", "'five'",
-        "integer",
+        "whole number",
     ),
     "unknown choice": ("type: number", "type: money", "amount.type", "'money'", "'number'"),
     "bad duration": ("7d", "a week", "target.delay", "'a week'", "90s, 15m, 12h or 7d"),
@@ -69,24 +69,79 @@ MISTAKES = {
         "features.risks.0.over.0", "'0d'", "1s is the shortest",
     ),
     "number as duration": ("7d", "7", "target.delay", "7", "90s, 15m, 12h or 7d"),
-    "min above max": ("min: 0", "min: 10", "data.columns.amount", "", "min 10 is above max 9"),
+    "min above max": ("min: 0", "min: 10", "data.columns.amount.min", "10", "min is above max 9"),
     "floor and ceiling": (
         "0.7}", "0.7, ceiling: 1}", "setpoints.ranking", "",
         "floor or a ceiling",
     ),
     "neither side": (", floor: 0.7", "", "setpoints.ranking", "", "floor or a ceiling"),
-    "steps not rising": ("[5, 100]", "[50, 5, 100]", "release", "", "rise and end with 100"),
-    "steps that do not end": ("[5, 100]", "[5, 50]", "release", "", "rise and end with 100"),
-    "no steps": ("[5, 100]", "[]", "release", "", "rise and end with 100"),
-    "bad name": ("name: loans", "name: My Loans", "name", "'My Loans'", "pattern"),
-    "unquoted value": ('["0", "1"]', "[0, 1]", "good.values.0", "0", "valid string"),
+    "steps not rising": ("[5, 100]", "[50, 5, 100]", "release.steps", "50", "end with 100"),
+    "steps that do not end": ("[5, 100]", "[5, 50]", "release.steps", "[5, 50]", "end with 100"),
+    "no steps": ("[5, 100]", "[]", "release.steps", "[]", "rise and end with 100"),
+    "bad name": ("name: loans", "name: My Loans", "name", "'My Loans'", "lower case"),
+    "unquoted value": ('["0", "1"]', "[0, 1]", "good.values.0", "0", "put it in quotes"),
     "section is a list": (
         "target: {column: good, delay: 7d}", "target: [good]", "target", "good",
-        "dictionary",
+        "a mapping with the fields column, positive, delay, unlabelled",
     ),
     "no setpoint": (
         "setpoints:\n  ranking: {metric: roc_auc, floor: 0.7}", "setpoints: {}", "setpoints",
         "", "at least 1",
+    ),
+    "empty section": (
+        "release: {steps: [5, 100]}", "release:", "release", "null", "shadow_requests",
+    ),
+    "misspelt field": ("event_time", "event_tiem", "data.event_tiem", "'at'", "'event_time'"),
+    "fields allowed": (
+        "release: {", "release: {speed: 3, ", "release.speed", "3",
+        "allowed: strategy, shadow_requests, steps",
+    ),
+    "field of an entry": (
+        "{type: number,", "{kind: number, type: number,", "data.columns.amount.kind", "'number'",
+        "allowed: type, source, min, max, values",
+    ),
+    "cost in words": (
+        "release:", "costs: {false_negative: lots}\nrelease:", "costs.false_negative", "'lots'",
+        "a number, or a mapping with the fields fixed, column, times",
+    ),
+    "cost that is a truth": (
+        "release:", "costs: {false_negative: true}\nrelease:", "costs.false_negative", "true",
+        "must be a number",
+    ),
+    "boolean as a whole number": (
+        "release:", "train: {trials: true}\nrelease:", "train.trials", "true", "must be a number",
+    ),
+    "boolean as a bound": ("min: 0", "min: false", "amount.min", "false", "must be a number"),
+    "setpoint name": ("  ranking:", "  Ranking 1:", "setpoints.Ranking 1", "", "lower case"),
+    "no events": ("events: data/events", "events: []", "data.events", "", "at least 1"),
+    "empty address": ("events: data/events", "events: ''", "data.events.0", "''", "not be empty"),
+    "window of no length": (
+        "  columns: [amount]", "  windows: [{entity: person, over: []}]",
+        "features.windows.0.over", "[]", "at least 1",
+    ),
+    "mean of nothing": (
+        "  columns: [amount]", "  windows: [{entity: person, compute: [count, mean], over: [1d]}]",
+        "features.windows.0.column", "''", "required for mean",
+    ),
+    "window shorter than its look": (
+        "release:", "watch: {every: 7d, window: 1d}\nrelease:", "watch.window", "'1d'", "7d",
+    ),
+    "equal actions": (
+        "release:", "actions: {positive: hold, negative: hold}\nrelease:", "actions.negative",
+        "'hold'", "both actions",
+    ),
+    "no cost at all": (
+        "release:", "costs: {false_negative: 0, false_positive: 0}\nrelease:", "costs", "",
+        "all four costs are the same",
+    ),
+    "share above 1": ("floor: 0.7", "floor: 70", "setpoints.ranking.floor", "70", "0 to 1"),
+    "share below 0": ("floor: 0.7", "ceiling: -0.1", "setpoints.ranking.ceiling", "-0.1", "0 to 1"),
+    "values of a number": (
+        "max: 9", "max: 9, values: [a]", "amount.values", "['a']", "only a category column",
+    ),
+    "bounds of a time": ("{type: time}", "{type: time, max: 3}", "at.max", "3", "only a number"),
+    "bands that cross": (
+        "release:", "watch: {psi: {watch: 0.3}}\nrelease:", "watch.psi.watch", "0.3", "below act",
     ),
 }  # fmt: skip
 
@@ -105,6 +160,13 @@ def test_a_mistake_names_line_field_value_and_rule(kind: str) -> None:
     line = int(message.split()[1].rstrip(":"))
     assert line >= _line_of(text, f"{section}:")
     assert caught.value.where == "here.yaml" and caught.value.fix
+
+
+def test_a_wrong_entry_is_told_alone_and_not_as_a_missing_one() -> None:
+    text = PROJECT.replace("  columns: [amount]", "  windows: [{entity: person, over: [0d]}]")
+    with pytest.raises(ProjectFileError) as caught:
+        parse_project(text)
+    assert len(caught.value.what.splitlines()) == 1
 
 
 def test_the_line_named_is_the_line_of_the_mistake() -> None:
@@ -146,9 +208,8 @@ def test_the_same_field_of_two_sections_is_not_given_twice() -> None:
 def test_the_positive_value_is_the_text_that_the_label_has_in_the_data(
     written: str, meant: str
 ) -> None:
-    project = parse_project(
-        PROJECT.replace("{column: good,", f"{{column: good, positive: {written},")
-    )
+    text = PROJECT.replace('["0", "1"]', f'["other", "{meant}"]')
+    project = parse_project(text.replace("{column: good,", f"{{column: good, positive: {written},"))
     assert project.target.positive == meant
 
 
@@ -161,21 +222,26 @@ def test_a_positive_value_that_is_no_label_is_refused(written: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("event_id: id", "event_id: nr", "data.event_id names column 'nr'"),
-        ("event_time: at", "event_time: when", "data.event_time names column 'when'"),
-        ("person: person}", "person: customer}", "data.entities.person names column 'customer'"),
-        ("  columns: [amount]", "  columns: [amuont]", "features.columns names column 'amuont'"),
-        ("target: {column: good", "target: {column: bad", "target.column 'bad'"),
+        ("event_id: id", "event_id: nr", "line 5: data.event_id (is 'nr'): is not in data.columns"),
+        ("event_time: at", "event_time: when", "data.event_time (is 'when'): is not in"),
+        ("person: person}", "person: customer}", "data.entities.person (is 'customer'): is not in"),
+        (
+            "  columns: [amount]",
+            "  columns: [amuont]",
+            "line 16: features.columns.0 (is 'amuont'): is not in data.columns; "
+            "did you mean 'amount'? there are: id, at, person, amount, good",
+        ),
+        ("target: {column: good", "target: {column: bad", "target.column (is 'bad')"),
         ("  columns: [amount]", "  columns: []", "declares no input"),
         (
             "  columns: [amount]",
             "  windows: [{entity: shop, over: [1d]}]",
-            "entity 'shop' is not in data.entities",
+            "features.windows.0.entity (is 'shop'): is not in data.entities; there are: person",
         ),
         (
             "release:",
             "costs: {false_negative: {column: amnt}}\nrelease:",
-            "costs.false_negative names column 'amnt'",
+            "costs.false_negative.column (is 'amnt'): is not in data.columns",
         ),
     ],
 )
@@ -191,10 +257,25 @@ def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_folder_and_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
-    for path in (tmp_path, tmp_path / "x.yaml"):
-        with pytest.raises(ProjectFileError, match="cannot read the project file"):
-            load_project(path)
+    with pytest.raises(ProjectFileError, match="cannot read the project file"):
+        load_project(tmp_path)
+    (tmp_path / "x.yaml").write_bytes(b"name: a\nowner: M\xfcller\n")
+    with pytest.raises(ProjectFileError, match=r"line 2: .*not UTF-8 text \(byte 0xfc\)"):
+        load_project(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 5000, "[" * 5000 + "]" * 5000, "{a: " * 3000])
+def test_yaml_that_is_nested_thousands_deep_is_refused(text: str) -> None:
+    with pytest.raises(ProjectFileError, match="nested too deep"):
+        parse_project(text)
+
+
+def test_a_value_that_grows_without_end_is_shown_in_short() -> None:
+    grows = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))
+    text = f"a0: &a0 [x, x]\n{grows}\n{PROJECT.replace('steps: [5, 100]', 'steps: [*a29]')}"
+    with pytest.raises(ProjectFileError) as caught:
+        parse_project(text)
+    assert max(len(line) for line in str(caught.value).splitlines()) < 400
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "just text", "42"])

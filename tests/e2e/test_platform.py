@@ -17,6 +17,7 @@ from setpoint.adapters.services import service_status, supervisor_pid
 from setpoint.demo import Script, first_champion, prepare
 from setpoint.platform import down, up
 from setpoint.workspace import Workspace
+from tests.e2e.traffic import payments, send
 
 pytestmark = pytest.mark.e2e
 SCRIPT = Script(seed=3, drift="none", history=45, longest=10)
@@ -32,29 +33,16 @@ def served(
     try:
         up(workspace, clock="stream", mlflow=False)
         first_champion(workspace, world, SCRIPT)
-        start = world.day_slice(SCRIPT.history).start
-        rows = world.events.slice(start, 2000).to_pylist()
-        for row in rows:
-            row["time"] = row["time"].isoformat()
-        yield workspace, rows
+        yield workspace, payments(world, SCRIPT.history, 2000)
     finally:
         down(root)
-
-
-def _send(workspace: Workspace, rows: list[dict[str, Any]], rate: float) -> Counts:
-    async def play() -> Counts:
-        url = f"http://127.0.0.1:{workspace.ports.gateway}"
-        async with GatewayClient(url, concurrency=16, id_column="tx_id") as client:
-            return Counts.of(await client.play(rows, rate, "customer_id"))
-
-    return asyncio.run(play())
 
 
 def test_every_payment_is_answered_and_logged(
     served: tuple[Workspace, list[dict[str, Any]]],
 ) -> None:
     workspace, rows = served
-    counts = _send(workspace, rows[:500], 100)
+    counts = send(workspace, rows[:500], 100)
     assert counts == Counts(sent=500, answered=500)
     assert len(workspace.decisions.find([r["tx_id"] for r in rows[:500]])) == 500
 
@@ -88,7 +76,7 @@ def test_down_stops_everything_and_up_serves_the_same_champion_again(
     while service_status(workspace.root, "model-v1").state != "ready":
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert _send(workspace, rows[1100:1300], 100) == Counts(sent=200, answered=200)
+    assert send(workspace, rows[1100:1300], 100) == Counts(sent=200, answered=200)
 
 
 def test_a_taken_port_is_one_clear_error_and_nothing_is_left_running(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from setpoint.backtest import run_backtest
-from setpoint.errors import DataError
+from setpoint.errors import StateError
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, deliver, make_frame, make_workspace
 
@@ -21,8 +22,6 @@ WATCHED = PROJECT.replace("trials: 1", "trials: 2") + (
 
 def _replay(folder: Path, frame: pd.DataFrame) -> tuple[dict, Workspace]:
     workspace = make_workspace(folder, WATCHED)
-    workspace.root.mkdir(parents=True, exist_ok=True)
-    workspace.set_platform({"clock": "stream"})
     deliver(workspace, "0.parquet", frame)
     return run_backtest(workspace, "2026-01-12", 2, lambda _: None), workspace
 
@@ -52,5 +51,56 @@ def test_a_concept_that_turns_is_found_and_healed_and_pays(tmp_path: Path) -> No
 
 def test_an_earlier_replay_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     _, workspace = _replay(tmp_path, make_frame(1500))
-    with pytest.raises(DataError, match="an earlier replay"):
+    with pytest.raises(StateError, match="an earlier replay"):
         run_backtest(workspace, "2026-01-12", 2, lambda _: None)
+
+
+def test_a_platforms_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, WATCHED)
+    workspace.root.mkdir(parents=True)
+    workspace.set_platform({"ports": {"gateway": 1, "admin": 2, "prefect": 3, "mlflow": 4}})
+    before = workspace.platform_file.read_bytes()
+    with pytest.raises(StateError, match="is a platform's"):
+        run_backtest(workspace, "2026-01-12", 2, lambda _: None)
+    assert workspace.platform_file.read_bytes() == before
+    assert workspace.snapshots("events").latest() is None
+
+
+def test_a_replay_writes_to_no_registry_and_no_snapshots_but_its_own(tmp_path: Path) -> None:
+    shared = WATCHED.replace("  events: data\n", "  events: data\n  snapshots: shared\n")
+    workspace = make_workspace(tmp_path, shared)
+    tracking = f"sqlite:///{tmp_path / 'shared.db'}"
+    environment = workspace.environment.model_copy(update={"tracking_uri": tracking})
+    deliver(workspace, "0.parquet", make_frame(1500))
+    run_backtest(replace(workspace, environment=environment), "2026-01-12", 5, lambda _: None)
+    assert not (tmp_path / "shared.db").exists() and not (tmp_path / "shared").exists()
+
+
+def test_a_retraining_that_is_impossible_is_told_and_the_replay_goes_on(tmp_path: Path) -> None:
+    frame = make_frame(2500)
+    late = frame["at"] >= pd.Timestamp("2026-01-14", tz="UTC")
+    # From then on all are bad: the setpoint breaks, and no model can be tuned on one class.
+    frame = frame.assign(bad=np.where(late, "1", frame["bad"]))
+    text = WATCHED.replace("attempts: 19", "attempts: 2").replace(
+        "ranking: {metric: roc_auc, floor: 0.6}", "reviews: {metric: alert_rate, ceiling: 0.6}"
+    )
+    workspace = make_workspace(tmp_path, text)
+    deliver(workspace, "0.parquet", frame.assign(x=np.where(late, 5.0, frame["x"])))
+    told: list[str] = []
+    figures = run_backtest(workspace, "2026-01-12", 2, told.append)
+    assert any("not trained" in line or "refused" in line for line in told)
+    assert len(figures["needs_person"]) == 1 and not figures["healed"]
+    assert figures["requests"] == figures["answered"]
+
+
+def test_the_summary_has_the_keys_of_the_demos_and_baselines(tmp_path: Path) -> None:
+    figures, _ = _replay(tmp_path, make_frame(1500))
+    shared = {
+        "healed", "retrainings", "seconds_to_alarm", "seconds_to_heal", "event_time_to_alarm",
+        "event_time_to_heal", "requests", "answered", "lost", "wrong_version", "detection_rate",
+        "cost", "baselines",
+    }  # fmt: skip
+    assert shared <= set(figures)
+    for key in ("detection_rate", "cost"):
+        assert set(figures[key]) == {"before", "during", "after"}
+    assert set(figures["baselines"]) == {"never", "cron", "setpoint"}
