@@ -17,6 +17,7 @@ from setpoint.domain.world import DEMO, World, generate
 
 SCRIPT = Script(history=20)
 COSTS = load_project(PROJECT).costs.matrix()
+FLOOR = 0.28
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_rates_and_costs_are_told_for_each_part_of_the_run(world: World) -> None
     played = _played(world, np.where(event_days(world) < 33, half, world.fraud == 1))
     played.marks |= {"drift": 10.0, "alarm": 14.25, "healed": 31.5}
     played.days |= {"drift": 25.0, "alarm": 27.5, "healed": 33.0}
-    figures = summarise(world, SCRIPT, played, COSTS)
+    figures = summarise(world, SCRIPT, played, COSTS, FLOOR)
     day = event_days(world)
     during = (day >= 25) & (day < 33)
     fraud = during & (world.fraud == 1)
@@ -50,17 +51,27 @@ def test_rates_and_costs_are_told_for_each_part_of_the_run(world: World) -> None
     assert figures["healed"] and figures["requests"] == figures["answered"]
 
 
+@pytest.mark.parametrize(("share", "hurt"), [(0.1, True), (0.9, False)])
+def test_a_drift_hurts_where_it_takes_the_model_below_its_setpoint(
+    world: World, share: float, hurt: bool
+) -> None:
+    caught = np.random.default_rng(1).random(len(world)) < share
+    played = _played(world, caught)
+    played.days["drift"] = 25.0
+    assert summarise(world, SCRIPT, played, COSTS, FLOOR)["hurt"] == hurt
+
+
 def test_a_promotion_after_which_no_more_frauds_are_caught_heals_nothing(world: World) -> None:
     played = _played(world, np.ones(len(world), dtype=bool))
     played.marks |= {"drift": 10.0, "alarm": 14.25, "healed": 31.5}
     played.days |= {"drift": 25.0, "alarm": 27.5, "healed": 33.0}
-    assert not summarise(world, SCRIPT, played, COSTS)["healed"]
+    assert not summarise(world, SCRIPT, played, COSTS, FLOOR)["healed"]
 
 
 def test_the_summary_that_is_shown_keeps_each_line_whole(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS)
+    figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS, FLOOR)
     figures |= {"seconds_to_alarm": 67.7, "event_time_to_alarm": 17.75, "retrainings": 1}
     show_summary(figures, SimpleNamespace(root=tmp_path / ("deep" * 20)), keep=False)
     shown = capsys.readouterr().out.splitlines()
@@ -70,7 +81,7 @@ def test_the_summary_that_is_shown_keeps_each_line_whole(
 
 
 def test_a_world_that_stays_has_one_part(world: World) -> None:
-    figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS)
+    figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS, FLOOR)
     assert figures["detection_rate"] == {"before": 1.0, "during": None, "after": None}
     assert figures["cost"]["during"] is None and figures["cost"]["after"] is None
     assert not figures["healed"] and figures["seconds_to_heal"] is None

@@ -53,7 +53,8 @@ def run_demo(script: Script, root: Path, say: Say) -> tuple[dict[str, Any], Work
     played = Player(workspace, world, script, say).play()
     verdicts = [e for e in workspace.state.ledger()[before:] if e.kind in ("accepted", "refused")]
     played.retrainings = len(verdicts)
-    summary = summarise(world, script, played, workspace.project.costs.matrix())
+    floor = workspace.project.setpoints["detection_rate"].floor or 0.0
+    summary = summarise(world, script, played, workspace.project.costs.matrix(), floor)
     day = event_days(world)[played.answered]
     fraud = world.fraud[played.answered] == 1
     series = daily_rate(day, fraud, fraud & played.reviewed[played.answered])

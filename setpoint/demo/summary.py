@@ -35,11 +35,21 @@ def event_days(world: World) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray((world.time - instant(world, 0)) / np.timedelta64(1, "D"), dtype=np.float64)
 
 
-def summarise(world: World, script: Script, played: Played, costs: CostMatrix) -> dict[str, Any]:
+def summarise(
+    world: World, script: Script, played: Played, costs: CostMatrix, floor: float
+) -> dict[str, Any]:
     """The figures of a run, from the world's truth.
 
+    Args:
+        world: The world.
+        script: What was played.
+        played: What happened.
+        costs: Money by outcome.
+        floor: Detection rate that the model must hold, 0 to 1.
+
     Returns:
-        See ``setpoint demo --summary``. Healed: a challenger was promoted for an incident opened
+        See ``setpoint demo --summary``. Hurt: under the drift, until it was answered, the detection
+        rate was below ``floor``. Healed: a challenger was promoted for an incident opened
         after the drift, and more frauds are caught since than while the drift went unanswered.
         Rates are shares of frauds sent to review, costs money a day.
     """
@@ -49,6 +59,7 @@ def summarise(world: World, script: Script, played: Played, costs: CostMatrix) -
     }
     during, after = judged["during"][0], judged["after"][0]
     return {
+        "hurt": during is not None and during < floor,
         "healed": during is not None and after is not None and after > during,
         "retrainings": played.retrainings,
         **_since_drift(played, "alarm", "alarm"),
