@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.client.schemas.objects import State, StateType
 
+from setpoint.stages import online
 from setpoint.stages import respond as stage
 from setpoint.workspace import open_workspace
 from tasks import releasing, watching
@@ -13,8 +14,8 @@ from tasks.runs import is_dead
 
 @flow(name="sweep", persist_result=False)
 def sweep() -> State[None]:
-    """Have releases walked on whose run died, open again what a dead run had taken up, and tell
-    of everything that waits.
+    """Have releases walked on whose run died, open again what a dead run had taken up, tell of
+    everything that waits, and drop recent events that are recent no more.
     """
     workspace = open_workspace()
     for rollout in workspace.state.unsettled_releases():
@@ -23,7 +24,9 @@ def sweep() -> State[None]:
     for incident in stage.taken(workspace):
         if is_dead(incident.taken_by):
             stage.left_behind(workspace, incident)
-    waiting = stage.waiting(workspace, workspace.clock.now())
+    now = workspace.clock.now()
+    online.forget(workspace, now)
+    waiting = stage.waiting(workspace, now)
     for incident in waiting:
         watching.emit(workspace, incident)
     return State(type=StateType.COMPLETED, message=f"{len(waiting)} incidents wait")

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import platform
 import shutil
+import subprocess
+import sys
 from datetime import UTC
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from setpoint.domain.bundle import Manifest, read_bundle
 from setpoint.errors import PlatformError
 
 LABELS = "io.setpoint"
+IMAGE_PYTHON = "3.11"
+"""Python of the image, whichever runs here."""
 
 
 def default_recipes() -> Path:
@@ -171,3 +176,34 @@ def _wheels(wheelhouse: Path | None) -> list[Path]:
             fix="fill it: pip download --only-binary :all: -r infra/locks/serving.txt -d FOLDER",
         )
     return wheels
+
+
+def download_wheels(folder: Path, recipes: Path) -> Path:
+    """Download the locked wheels of the service, so that a build needs no index of its own.
+
+    pip here knows the mirror and the certificates that this machine needs; a container does not.
+
+    Args:
+        folder: Where to; what is there already is not fetched again.
+        recipes: The folder ``infra``, for its lock.
+
+    Raises:
+        PlatformError: pip cannot download them.
+    """
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower())
+    machine = machine or platform.machine()
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary", ":all:", "--require-hashes"]
+    command += ["--python-version", IMAGE_PYTHON, "--implementation", "cp"]
+    for kind in ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014"):
+        command += ["--platform", f"{kind}_{machine}"]
+    command += ["-r", str(recipes / "locks" / "serving.txt"), "-d", str(folder)]
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PlatformError(
+            f"the locked wheels cannot be downloaded: {done.stderr.strip()[-600:]}",
+            where=str(folder),
+            fix="let pip reach an index (pip.conf, PIP_INDEX_URL), or set package.image to never",
+        )
+    return folder

@@ -83,7 +83,7 @@ def verify(entries: Iterable[Entry]) -> Break | None:
         parts = (entry.time, entry.kind, entry.subject, dict(entry.evidence), entry.previous)
         try:
             whole = entry.digest == entry_digest(entry.seq, *parts)
-        except ValueError:  # evidence that was never JSON, such as NaN
+        except (ValueError, TypeError):  # content that was never JSON, such as NaN or bytes
             whole = False
         if not whole:
             return Break(entry.seq, "its content was changed after it was written")

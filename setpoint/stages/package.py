@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from setpoint.adapters.docker_context import default_recipes, download_wheels
 from setpoint.adapters.docker_images import DEFAULT_BASE, DockerImages
+from setpoint.adapters.gateway_client import encode
 from setpoint.errors import PlatformError
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace
@@ -26,8 +30,15 @@ class Packaged:
     note: str
 
 
-def build_image(workspace: Workspace, candidate: Candidate) -> Packaged:
+def build_image(
+    workspace: Workspace, candidate: Candidate, images: DockerImages | None = None
+) -> Packaged:
     """Build and smoke-test the image of a candidate, as the project file says.
+
+    Args:
+        workspace: The project.
+        candidate: What passed its gates.
+        images: The engine, if not the one that Docker's own tools would use.
 
     Raises:
         PlatformError: The image is required and cannot be built, or does not work.
@@ -37,7 +48,7 @@ def build_image(workspace: Workspace, candidate: Candidate) -> Packaged:
     if plan.image == "never":
         made = Packaged("process", "", "No image: package.image is 'never'. Runs as a process.")
     else:
-        made = _build(workspace, candidate)
+        made = _build(workspace, candidate, images or DockerImages())
     workspace.state.record(
         workspace.clock.now(),
         "packaged",
@@ -47,9 +58,22 @@ def build_image(workspace: Workspace, candidate: Candidate) -> Packaged:
     return made
 
 
-def _build(workspace: Workspace, candidate: Candidate) -> Packaged:
+def _example_row(workspace: Workspace) -> dict[str, Any]:
+    """The newest event, as a request."""
+    names = [column.name for column in workspace.project.request_spec().columns]
+    store = workspace.snapshots("events")
+    latest = store.latest()
+    if latest is None:
+        raise PlatformError(
+            "there is no event to try the image on", where="image", fix="ingest a batch first"
+        )
+    events = store.read(latest.version, columns=names)
+    row: dict[str, Any] = json.loads(encode(events.slice(events.num_rows - 1).to_pylist()[0]))
+    return row
+
+
+def _build(workspace: Workspace, candidate: Candidate, images: DockerImages) -> Packaged:
     plan = workspace.project.package
-    images = DockerImages()
     engine = images.available()
     if engine is None:
         reason = images.reason
@@ -63,8 +87,17 @@ def _build(workspace: Workspace, candidate: Candidate) -> Packaged:
     base = plan.base_image or DEFAULT_BASE
     tag = f"setpoint/{workspace.project.name}:{candidate.version}"
     try:
-        image = images.build(Path(candidate.bundle), candidate.version, tag, base)
-        images.smoke(image.id, None)
+        wheels = download_wheels(workspace.root / "wheels", default_recipes())
+        image = images.build(
+            Path(candidate.bundle), candidate.version, tag, base, wheelhouse=wheels
+        )
+        smoked = images.smoke(image.id, _example_row(workspace))
+        if smoked.exit_code != 0:
+            raise PlatformError(
+                f"the container ended with {smoked.exit_code} when it was stopped",
+                where=f"image {tag}",
+                fix="see its log; a service that is stopped must end with 0",
+            )
     except PlatformError as err:
         if plan.image == "require":
             raise

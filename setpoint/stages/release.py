@@ -15,6 +15,7 @@ from setpoint.domain.findings import Finding, Outcome, Verdict, not_measured
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.errors import PlatformError, ReleaseError
 from setpoint.ports import DecisionQuery, TrafficPlan
+from setpoint.stages import online
 from setpoint.workspace import Workspace
 
 
@@ -87,7 +88,7 @@ def enact(workspace: Workspace, rollout: Rollout) -> Step:
     if not serving:
         return Step(rollout, workspace.clock.now(), {})
     if rollout.champion is None:
-        seed_online_store(workspace)
+        online.seed(workspace)
     for version in serving:
         runtime.start(version, workspace.bundle(version), workspace.registry.digest(version))
     running = runtime.endpoints()
@@ -113,23 +114,6 @@ def _serving(rollout: Rollout) -> list[str]:
     if rollout.stage == Stage.ROLLED_BACK:
         return [rollout.champion] if rollout.champion else []
     return [v for v in (rollout.champion, rollout.challenger) if v is not None]
-
-
-def seed_online_store(workspace: Workspace) -> None:
-    """Give the online store the past that its windows reach back to; once."""
-    import sqlite3
-    from contextlib import closing
-
-    from setpoint.adapters.sqlite_online import SqliteOnlineStore
-    from setpoint.stages.assemble import history
-
-    if workspace.state.recall("online_seeded"):
-        return
-    spec = workspace.project.feature_spec()
-    known = history(workspace)
-    with closing(sqlite3.connect(workspace.live_store, isolation_level=None)) as db:
-        SqliteOnlineStore(db, spec).seed(known.events, known.labels)
-    workspace.state.remember("online_seeded", known.now.isoformat())
 
 
 def judge_step(workspace: Workspace, step: Step) -> Verdict:

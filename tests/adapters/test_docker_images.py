@@ -18,7 +18,11 @@ import docker
 import pytest
 
 import setpoint
-from setpoint.adapters.docker_context import assemble_context, default_recipes
+from setpoint.adapters.docker_context import (
+    assemble_context,
+    default_recipes,
+    download_wheels,
+)
 from setpoint.adapters.docker_images import BuiltImage, DockerImages, build_lines
 from setpoint.domain.bundle import read_bundle
 from setpoint.errors import BundleError, PlatformError
@@ -152,15 +156,10 @@ def base(engine: str) -> str:
 
 @pytest.fixture(scope="module")
 def wheelhouse(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheels")
-    # The interpreter that the base is packed from: the environment's own may lack pip.
-    python = Path(sys.base_prefix) / "bin" / "python3"
-    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
-    command = [str(python), "-m", "pip", "download", *options, "-r", str(LOCK), "-d", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"pip cannot download the locked wheels: {done.stderr.strip()[-300:]}")
-    return folder
+    try:
+        return download_wheels(tmp_path_factory.mktemp("wheels"), default_recipes())
+    except PlatformError as err:
+        pytest.skip(str(err))
 
 
 @pytest.fixture(scope="module")
