@@ -19,7 +19,7 @@ from setpoint.errors import DataError, ProjectFileError
 from setpoint.init.columns import Look, infinite, look_at
 from setpoint.init.roles import Given, Roles, guess_roles
 from setpoint.init.text import inputs, render
-from setpoint.stages.ingest import FUTURE
+from setpoint.stages.batches import FUTURE
 
 _LONGEST_TITLE = 40
 _SHOWN_RULES = 10
