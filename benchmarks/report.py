@@ -22,6 +22,14 @@ HEADLINES: dict[str, dict[str, str]] = {
         "p50_ms": "ms through Envoy, median, at a steady rate",
         "p99_ms": "ms through Envoy, 99th percentile, at a steady rate",
     },
+    "decisions": {
+        "kill_rounds": "times that the service was ended by `kill -9` under load",
+        "acknowledged": "decisions that clients hold an answer of",
+        "missing": "of them not in the log",
+        "duplicates": "rows of the log beyond one a decision",
+        "read_million_cpu_seconds": "CPU seconds to read and judge the log for drift, 20 features",
+        "read_million_peak_mb": "MB, peak resident memory of the process that does",
+    },
     "drift": {
         "cpu_seconds": "CPU seconds for the check of all columns",
         "peak_memory_mb": "MB, peak resident memory of the process, the data included",
