@@ -1,0 +1,115 @@
+"""An incident is taken up by one run at a time, and left by none that dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.domain.rollout import Rollout, Stage
+from setpoint.errors import StateError
+from setpoint.stages import respond
+from setpoint.workspace import StreamClock, Workspace
+from tests.stages.small import PROJECT, T0, make_workspace
+
+TWICE = PROJECT + "respond: {attempts: 2, retry_after: 2d}\n"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    made = replace(make_workspace(tmp_path, TWICE), replay=True)
+    _at(made, T0)
+    yield made
+
+
+def _at(workspace: Workspace, time: datetime) -> None:
+    StreamClock(workspace.state).advance(time)
+
+
+def _opened(workspace: Workspace) -> Incident:
+    finding = Finding("ranking", Outcome.FAILED, 0.5, 0.6, "floor", 500, 0.001, "broken")
+    incident = Incident("", Cause.PERFORMANCE, Severity.HIGH, Status.OPEN, T0, "v1", (finding,))
+    return workspace.state.open_incident(incident)[0]
+
+
+def _taken(workspace: Workspace, incident: Incident) -> Incident:
+    found = respond.take(workspace, incident.id, "a run")
+    assert found is not None
+    return found
+
+
+def _kinds(workspace: Workspace) -> list[str]:
+    return [entry.kind for entry in workspace.state.ledger()]
+
+
+def test_a_refused_retraining_is_not_tried_again_before_its_time(workspace: Workspace) -> None:
+    incident = _opened(workspace)
+    respond.failed(workspace, _taken(workspace, incident), "refused")
+    assert respond.waiting(workspace, T0 + timedelta(days=1)) == []
+    assert respond.take(workspace, incident.id, "an event that came twice") is None
+    _at(workspace, T0 + timedelta(days=2))
+    assert [i.id for i in respond.waiting(workspace, T0 + timedelta(days=2))] == [incident.id]
+    assert _taken(workspace, incident).status == Status.RESPONDING
+
+
+def test_after_the_last_attempt_a_person_is_needed_and_can_have_it_tried_again(
+    workspace: Workspace,
+) -> None:
+    incident = _opened(workspace)
+    respond.failed(workspace, _taken(workspace, incident), "refused")
+    _at(workspace, T0 + timedelta(days=2))
+    after = respond.failed(workspace, _taken(workspace, incident), "refused")
+    assert after.status == Status.NEEDS_PERSON and "attempt 2 of 2" in after.note
+    again = respond.by_person(workspace, incident.id, "the feed is mended", retry=True)
+    assert (again.status, again.severity) == (Status.OPEN, Severity.HIGH)
+    assert [i.id for i in respond.waiting(workspace, workspace.clock.now())] == [incident.id]
+    once = respond.failed(workspace, _taken(workspace, incident), "refused")
+    assert "attempt 1 of 2" in once.note
+
+
+def test_a_person_ends_an_incident_and_the_ledger_keeps_the_reason(workspace: Workspace) -> None:
+    incident = _opened(workspace)
+    ended = respond.by_person(workspace, incident.id, "a test of ours", retry=False)
+    assert ended.status == Status.RESOLVED
+    entry = workspace.state.ledger()[-1]
+    assert (entry.kind, entry.evidence["note"]) == (
+        "incident_resolved",
+        "by a person: a test of ours",
+    )
+    with pytest.raises(StateError, match="cannot go from resolved"):
+        respond.by_person(workspace, incident.id, "again", retry=False)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "status"),
+    [
+        (None, Status.OPEN),
+        (Rollout("v2", "v1", (100,), False, Stage.ROLLED_BACK, settled=True), Status.OPEN),
+        (Rollout("v2", "v1", (100,), False, Stage.CANARY), Status.RESPONDING),
+        (Rollout("v2", "v1", (100,), False, Stage.PROMOTED), Status.RESPONDING),
+        (Rollout("v2", "v1", (100,), False, Stage.PROMOTED, settled=True), Status.RESOLVED),
+    ],
+)
+def test_what_a_dead_run_had_taken_up_ends_as_its_release_did(
+    workspace: Workspace, rollout: Rollout | None, status: Status
+) -> None:
+    incident = _taken(workspace, _opened(workspace))
+    if rollout is not None:
+        workspace.state.save_release(replace(rollout, cause=incident.id))
+    respond.left_behind(workspace, incident)
+    assert workspace.state.incident(incident.id).status == status
+
+
+def test_an_incident_that_healed_meanwhile_is_not_opened_again_by_a_late_sweep(
+    workspace: Workspace,
+) -> None:
+    seen_by_the_sweep = _taken(workspace, _opened(workspace))
+    respond.promoted(workspace, seen_by_the_sweep, "v2")
+    respond.left_behind(workspace, seen_by_the_sweep)
+    assert workspace.state.incident(seen_by_the_sweep.id).status == Status.RESOLVED
+    assert _kinds(workspace) == ["incident_opened", "incident_resolved"]

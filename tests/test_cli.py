@@ -1,0 +1,92 @@
+"""The command line: one clear error each, on standard error, before any work is lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.stages.small import PROJECT, make_frame
+
+
+def _setpoint(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from setpoint.cli import main; main()", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "setpoint.yaml").write_text(PROJECT, "utf-8")
+    (tmp_path / "data").mkdir()
+    make_frame(400).to_parquet(tmp_path / "data" / "1.parquet")
+    return tmp_path
+
+
+def test_a_demo_never_empties_a_folder_that_is_not_a_demos(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine", "utf-8")
+    done = _setpoint(tmp_path, "demo", "--root", ".")
+    assert done.returncode == 1
+    assert "nothing in it is deleted" in done.stderr
+    assert (tmp_path / "mine.txt").read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize("command", ["demo", "backtest"])
+def test_figures_that_cannot_be_written_are_refused_before_the_work(
+    project: Path, command: str
+) -> None:
+    done = _setpoint(project, command, "--summary", "nowhere/s.json")
+    assert done.returncode == 1
+    assert "the figures cannot be written there" in done.stderr and not done.stdout
+    assert not (project / ".setpoint").exists()
+
+
+def test_a_wrong_project_file_is_one_error_that_is_never_wrapped(project: Path) -> None:
+    text = PROJECT.replace("delay: 1d", "dellay: 1d")
+    (project / "setpoint.yaml").write_text(text, "utf-8")
+    done = _setpoint(project, "status")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    [line] = [one for one in done.stderr.splitlines() if "dellay" in one]
+    assert "did you mean 'delay'?" in line
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"ports": {}}'])
+def test_a_half_written_platform_file_is_one_error_that_says_what_to_do(
+    project: Path, content: str
+) -> None:
+    root = project / "state"
+    root.mkdir()
+    (root / "platform.json").write_text(content, "utf-8")
+    done = _setpoint(project, "status", "--root", "state")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "--project" in done.stderr
+
+
+def test_status_of_a_project_that_never_ran_says_what_to_do_next(project: Path) -> None:
+    done = _setpoint(project, "status")
+    assert done.returncode == 0, done.stderr
+    assert "none: run setpoint deliver" in done.stdout
+    assert "down: run setpoint up" in done.stdout
+    assert "nothing was looked at yet" in done.stdout
+
+
+def test_the_schema_is_json_for_an_editor(tmp_path: Path) -> None:
+    assert "properties" in json.loads(_setpoint(tmp_path, "schema").stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("resolve", "small-7", "--note", "x"), "there is no incident 'small-7'"),
+        (("backtest", "--train-until", "soon"), "is no time"),
+        (("deliver",), "the platform is not up"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_else_happens(
+    project: Path, words: tuple[str, ...], told: str
+) -> None:
+    done = _setpoint(project, *words)
+    assert done.returncode == 1
+    assert told in done.stderr and "Traceback" not in done.stderr
