@@ -35,10 +35,12 @@ def take_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict]
 
 def _walk_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict]:
     step = release.enact(workspace, rollout)
-    patience = workspace.project.release.step_timeout.total_seconds()
-    deadline = time.monotonic() + patience
+    plan = workspace.project.release
+    patience = plan.step_timeout.total_seconds()
+    warm_until = time.monotonic() + (plan.warm.total_seconds() if rollout.percent == 100 else 0.0)
+    deadline = max(warm_until, time.monotonic() + patience)
     while True:
-        verdict = release.judge_step(workspace, step)
+        verdict = release.judge_step(workspace, step, held=time.monotonic() < warm_until)
         if verdict.outcome != Outcome.INCONCLUSIVE:
             break
         if time.monotonic() > deadline:

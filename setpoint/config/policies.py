@@ -89,11 +89,17 @@ class Gates(Section):
 class Release(Section):
     """How a challenger takes over."""
 
-    strategy: Literal["canary"] = "canary"
+    strategy: Literal["canary", "blue_green"] = Field(
+        "canary", description="By steps, or all at once with the old version kept warm."
+    )
     shadow_requests: Annotated[Whole, Field(ge=0)] = Field(200, description="Mirrored requests.")
     steps: tuple[Annotated[Whole, Field(ge=1, le=100)], ...] = (5, 25, 50, 100)
     step_requests: Annotated[Whole, Field(ge=1)] = Field(
         50, description="Requests the challenger answers at each step before it is judged."
+    )
+    warm: Duration = Field(
+        timedelta(0),
+        description="Wall time at 100 % during which the old version stands by to take over again.",
     )
     max_error_share: Share = Field(0.01, description="Failed answers allowed.")
     max_slow_share: Share = Field(0.01, description="Answers slower than 50 ms allowed.")

@@ -19,6 +19,10 @@ MARK = ".demo"
 """Says that a folder is a demo's, to be emptied by the next one."""
 
 
+WARM = "12s"
+"""How long the demo's old version stands by after a blue-green switch."""
+
+
 @dataclass(frozen=True)
 class Script:
     """What is played, and when. Days are event time.
@@ -26,6 +30,7 @@ class Script:
     Attributes:
         seed: Of the world.
         drift: Name of the drift, ``none`` for a world that stays as it is.
+        strategy: How challengers are released: ``canary`` or ``blue_green``.
         history: Days of history that train the first champion.
         drift_after: Days of streaming before the drift.
         after: Days of streaming after the healed champion took over.
@@ -36,6 +41,7 @@ class Script:
 
     seed: int = 0
     drift: str = "concept"
+    strategy: str = "canary"
     history: int = 60
     drift_after: int = 5
     after: int = 6
@@ -75,8 +81,11 @@ def prepare(script: Script, root: Path) -> tuple[Workspace, World]:
     days = script.history + script.longest
     world = generate(replace(DEMO, seed=script.seed, days=days, drift=drift))
     project_file = root / "setpoint.yaml"
-    text = PROJECT.read_text("utf-8")
-    project_file.write_text(text.replace("seed: 0", f"seed: {script.seed}"), "utf-8")
+    text = PROJECT.read_text("utf-8").replace("seed: 0", f"seed: {script.seed}")
+    if script.strategy == "blue_green":
+        text = text.replace("strategy: canary", "strategy: blue_green")
+        text = text.replace("warm: 0s ", f"warm: {WARM} ")
+    project_file.write_text(text, "utf-8")
     workspace = open_workspace(project_file, root)
     _deliver_history(world, script, root)
     return workspace, world

@@ -11,6 +11,9 @@ from setpoint.demo.script import Script, instant
 from setpoint.domain.metrics import CostMatrix
 from setpoint.domain.world import World
 
+DEARER = 1.5
+"""Cost a day, over that before the drift, from which a drift has hurt."""
+
 
 @dataclass
 class Played:
@@ -49,9 +52,10 @@ def summarise(
 
     Returns:
         See ``setpoint demo --summary``. Hurt: under the drift, until it was answered, the detection
-        rate was below ``floor``. Healed: a challenger was promoted for an incident opened
-        after the drift, and more frauds are caught since than while the drift went unanswered.
-        Rates are shares of frauds sent to review, costs money a day.
+        rate was below ``floor`` or a day cost half as much again as before. Healed: a challenger
+        was promoted for an incident opened after the drift, and more frauds are caught since than
+        while the drift went unanswered. Rates are shares of frauds sent to review, costs money a
+        day.
     """
     judged = {
         name: (None, None) if span is None else _judged(world, played, costs, span)
@@ -59,7 +63,7 @@ def summarise(
     }
     during, after = judged["during"][0], judged["after"][0]
     return {
-        "hurt": during is not None and during < floor,
+        "hurt": _hurt(judged["before"], judged["during"], floor),
         "healed": during is not None and after is not None and after > during,
         "retrainings": played.retrainings,
         **_since_drift(played, "alarm", "alarm"),
@@ -71,6 +75,16 @@ def summarise(
         "detection_rate": {name: rate for name, (rate, _) in judged.items()},
         "cost": {name: cost for name, (_, cost) in judged.items()},
     }
+
+
+def _hurt(
+    before: tuple[float | None, float | None],
+    during: tuple[float | None, float | None],
+    floor: float,
+) -> bool:
+    (_, calm), (rate, cost) = before, during
+    missed = rate is not None and rate < floor
+    return missed or (cost is not None and calm is not None and cost > DEARER * calm)
 
 
 def _spans(world: World, script: Script, played: Played) -> dict[str, tuple[float, float] | None]:

@@ -1,8 +1,10 @@
 """Is a challenger fit for more traffic? Counts of one step of a release, beside the champion's.
 
 A breach needs proof: the error rate of the plan is the chance that a challenger which is exactly
-at a limit is refused in one step. A step is looked at many times before its requests are in; such
-an early look may only refuse, and is surer by as much as there are looks.
+at a limit is refused in one step, by each finding. A step is looked at many times before its last
+look; these may only refuse. Half of the error rate is the last look's. The other half is spent
+over the earlier ones as ``1 / (n (n + 1))`` at ``n`` requests, which adds up to 1 over all ``n``:
+the rate holds however often is looked.
 """
 
 from __future__ import annotations
@@ -69,6 +71,8 @@ def analyse(
     scores: npt.NDArray[np.float64],
     alerts: int,
     limits: Limits,
+    *,
+    last: bool,
 ) -> list[Finding]:
     """Judge a step.
 
@@ -78,19 +82,20 @@ def analyse(
         scores: Scores that the challenger gave, [n].
         alerts: How many of them led to the adverse action.
         limits: What is allowed.
+        last: Whether this is the look that the step ends with; one that is not never passes.
 
     Returns:
-        Findings; all passed only if nothing is proven against the challenger and its requests
-        are in.
+        Findings; all passed only if nothing is proven against the challenger, its requests are in,
+        and this is the last look.
     """
     n = len(scores)
-    found = [_enough(n, limits.requests), _alive(challenger)]
+    found = [_enough(n, limits.requests, last), _alive(challenger)]
     if n == 0:
         nothing = not_measured("decisions", "no decisions yet", outcome=Outcome.INCONCLUSIVE)
         return [*found, nothing]
-    # At most one look a request while they come in, and one when they are all there.
-    looks = 2 * limits.requests if n < limits.requests else 2
-    rate = limits.error_rate / looks
+    rate = limits.error_rate / 2
+    if not last:
+        rate /= n * (n + 1)
     found += [
         watch_ceiling(
             "failed_answers", challenger.failed, challenger.requests, limits.failed, rate, 1
@@ -104,9 +109,10 @@ def analyse(
     return found
 
 
-def _enough(n: int, needed: int) -> Finding:
-    outcome = Outcome.PASSED if n >= needed else Outcome.INCONCLUSIVE
-    return Finding("requests", outcome, n, needed, "floor", n, None, f"{n} of {needed} requests")
+def _enough(n: int, needed: int, last: bool) -> Finding:
+    outcome = Outcome.PASSED if n >= needed and last else Outcome.INCONCLUSIVE
+    reason = f"{n} of {needed} requests" + ("" if last else "; the step goes on")
+    return Finding("requests", outcome, n, needed, "floor", n, None, reason)
 
 
 def _alive(challenger: Traffic) -> Finding:

@@ -52,7 +52,7 @@ def begin(workspace: Workspace, version: str, cause: str, run: str) -> Rollout:
     fresh = Rollout(
         challenger=version,
         champion=champion,
-        steps=plan.steps,
+        steps=plan.steps if plan.strategy == "canary" else (100,),
         shadowing=plan.shadow_requests > 0,
         cause=cause,
         run=run,
@@ -116,8 +116,13 @@ def _serving(rollout: Rollout) -> list[str]:
     return [v for v in (rollout.champion, rollout.challenger) if v is not None]
 
 
-def judge_step(workspace: Workspace, step: Step) -> Verdict:
+def judge_step(workspace: Workspace, step: Step, *, held: bool = False) -> Verdict:
     """Judge the present step on the traffic since it began.
+
+    Args:
+        workspace: The project.
+        step: The step as it was enacted.
+        held: Whether the step goes on whatever is found: the old version is kept warm.
 
     Raises:
         StateError: The clock of a replay was never set.
@@ -142,6 +147,7 @@ def judge_step(workspace: Workspace, step: Step) -> Verdict:
         served["score"].to_numpy(),
         sum(action == adverse for action in served["action"].to_pylist()),
         _limits(workspace, rollout.challenger, needed),
+        last=not held and served.num_rows >= needed,
     )
     return Verdict(tuple(found))
 

@@ -18,7 +18,8 @@ CALM = Traffic(requests=200, failed=0, slow=0, refused=0, restarted=False)
 def _verdict(
     challenger: Traffic = CALM, champion: Traffic | None = CALM, n: int = 200, alerts: int = 5
 ) -> Verdict:
-    return Verdict(tuple(analyse(challenger, champion, np.full(n, 0.2), alerts, LIMITS)))
+    scores = np.full(n, 0.2)
+    return Verdict(tuple(analyse(challenger, champion, scores, alerts, LIMITS, last=n >= 200)))
 
 
 def _of(verdict: Verdict, name: str) -> Outcome:
@@ -55,7 +56,7 @@ def test_more_adverse_actions_than_allowed_are_refused() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -0.1, 1.1])
 def test_one_score_that_is_no_probability_is_refused(bad: float) -> None:
     scores = np.append(np.full(199, 0.2), bad)
-    found = Verdict(tuple(analyse(CALM, CALM, scores, 0, LIMITS)))
+    found = Verdict(tuple(analyse(CALM, CALM, scores, 0, LIMITS, last=True)))
     assert _of(found, "unsound_scores") == Outcome.FAILED
 
 
@@ -70,23 +71,41 @@ def test_one_fast_answer_of_the_champion_excuses_nothing() -> None:
     assert _of(_verdict(slow, idle), "slow_answers") == Outcome.FAILED
 
 
-def test_every_finding_with_an_error_rate_shares_the_plans() -> None:
-    early = analyse(CALM, CALM, np.full(50, 0.2), 1, LIMITS)
-    late = analyse(CALM, CALM, np.full(200, 0.2), 1, LIMITS)
-    assert {f.error_rate for f in early} - {None} == {LIMITS.error_rate / 400}
+def test_a_look_that_is_not_the_last_never_passes() -> None:
+    early = Verdict(tuple(analyse(CALM, CALM, np.full(500, 0.2), 5, LIMITS, last=False)))
+    assert early.outcome == Outcome.INCONCLUSIVE
+    assert "the step goes on" in next(f.reason for f in early.findings if f.name == "requests")
+
+
+def test_every_finding_with_an_error_rate_states_its_part_of_the_plans() -> None:
+    early = analyse(CALM, CALM, np.full(50, 0.2), 1, LIMITS, last=False)
+    late = analyse(CALM, CALM, np.full(200, 0.2), 1, LIMITS, last=True)
+    assert {f.error_rate for f in early} - {None} == {LIMITS.error_rate / 2 / (50 * 51)}
     assert {f.error_rate for f in late} - {None} == {LIMITS.error_rate / 2}
 
 
-def test_looking_at_every_request_refuses_no_oftener_than_the_error_rate() -> None:
+@pytest.mark.parametrize("requests", [100, 400])
+def test_looking_at_every_request_refuses_no_oftener_than_the_error_rate(requests: int) -> None:
     rng = np.random.default_rng(11)
-    limits = replace(LIMITS, requests=100, alerts=0.1)
-    refused = 0
-    for _ in range(400):
-        acted = np.cumsum(rng.random(100) < 0.1)
-        for n in range(1, 101):
+    rounds, refused = 300, 0
+    for _ in range(rounds):
+        acted = np.cumsum(rng.random(requests) < LIMITS.alerts)
+        for n in range(1, requests + 1):
             calm = replace(CALM, requests=n)
-            found = Verdict(tuple(analyse(calm, calm, np.full(n, 0.2), int(acted[n - 1]), limits)))
-            if found.outcome == Outcome.FAILED:
+            alerts, last = int(acted[n - 1]), n == requests
+            found = analyse(calm, calm, np.full(n, 0.2), alerts, LIMITS, last=last)
+            if _of(Verdict(tuple(found)), "alert_rate") == Outcome.FAILED:
                 refused += 1
                 break
-    assert refused / 400 <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / 400)
+    assert refused / rounds <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / rounds)
+
+
+def test_a_bad_challenger_is_refused_long_before_the_last_look() -> None:
+    rng = np.random.default_rng(12)
+    failed = np.cumsum(rng.random(200) < 0.3)
+    for n in range(1, 201):
+        broken = replace(CALM, requests=n, failed=int(failed[n - 1]))
+        found = analyse(broken, CALM, np.full(n, 0.2), 0, LIMITS, last=False)
+        if _of(Verdict(tuple(found)), "failed_answers") == Outcome.FAILED:
+            break
+    assert n < 40
