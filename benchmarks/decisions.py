@@ -1,245 +1,40 @@
 """Does the decision log keep what was acknowledged, and what does it cost to read it?
 
 ``python -m benchmarks.decisions`` starts the real service with the durable log, sends rows at a
-steady rate whether or not answers come, and ends the process with ``kill -9`` at a random moment;
-after a restart every answer that a client holds is looked for in the log, field by field, and
-requests are repeated. Then it fills a log and reads it for a drift check, whole, and into a
-Parquet file, each in a process of its own. It writes ``benchmarks/results/decisions.json``.
+steady rate whether or not answers come, and after a random time ends the process with ``kill -9``
+the moment an answer arrives. After restarts every answer that a client holds is looked for in the
+log, field by field, and requests are repeated. Then it fills a log and reads it for a drift check,
+whole, and into a Parquet file, each in a process of its own. It writes
+``benchmarks/results/decisions.json``.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import itertools
 import json
-import math
 import os
 import platform
-import random
 import resource
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.kills import VERSION, kill_rounds
 from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
-from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.ports import Decision, DecisionQuery
-from setpoint.serving.scorer import Scorer
-from tests.serving.tiny import Service, make_bundle, row
+from tests.serving.tiny import make_bundle, row
 
 RESULT = Path(__file__).parent / "results" / "decisions.json"
-VERSION = "7"
 START = datetime(2024, 5, 1, tzinfo=UTC)
 NUMBERS, CATEGORIES = 18, 2
 NAMES = (*(f"n{i}" for i in range(NUMBERS)), *(f"c{i}" for i in range(CATEGORIES)))
-
-
-@dataclass
-class Traffic:
-    """What clients sent, and what they hold.
-
-    Attributes:
-        sent: Rows by id.
-        answers: Answers with status 200, by id.
-        unanswered: Ids whose connection was cut or that got a 5xx; they may have been decided.
-        changed: Ids that were answered otherwise when they were sent again.
-    """
-
-    sent: dict[str, dict[str, Any]] = field(default_factory=dict)
-    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    unanswered: set[str] = field(default_factory=set)
-    changed: set[str] = field(default_factory=set)
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """New rows without end, one in three for the adverse action."""
-        for number in itertools.count(len(self.sent)):
-            amount, country = number * 37 % 900, ("AT", "CH", "DE")[number % 3]
-            age = None if number % 7 == 0 else number % 80
-            yield row(number, customer_id=number % 97, amount=amount, country=country, age=age)
-
-
-def trace_of(identity: str) -> str:
-    """The request id that a row is sent with."""
-    return f"trace-{identity}"
-
-
-async def _ask(session: Any, port: int, sent: dict[str, Any], traffic: Traffic) -> None:
-    import aiohttp
-
-    identity = sent["payment_id"]
-    headers = {"x-request-id": trace_of(identity)}
-    url = f"http://127.0.0.1:{port}/v1/decisions"
-    try:
-        async with session.post(url, json=sent, headers=headers) as answer:
-            found = await answer.json()
-            status = answer.status
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        traffic.unanswered.add(identity)
-        return
-    if status >= 500:
-        traffic.unanswered.add(identity)  # nothing was promised
-        return
-    if status != 200:
-        raise AssertionError(f"{identity} was answered {status}: {found}")
-    traffic.unanswered.discard(identity)
-    if traffic.answers.setdefault(identity, found) != found:
-        traffic.changed.add(identity)
-
-
-async def _storm(service: Service, traffic: Traffic, rate: float, seconds: float) -> None:
-    """Send at ``rate`` rows a second, kill the service after ``seconds``, wait for all answers."""
-    import aiohttp
-
-    connector = aiohttp.TCPConnector(limit=256)
-    timeout = aiohttp.ClientTimeout(total=15)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        loop = asyncio.get_running_loop()
-        begin = time.perf_counter()
-        loop.call_later(seconds, service.process.kill)
-        tasks = []
-        for place, sent in enumerate(traffic.rows()):
-            if time.perf_counter() - begin > seconds + 0.05:  # the load is on when it is killed
-                break
-            traffic.sent[sent["payment_id"]] = sent
-            tasks.append(asyncio.create_task(_ask(session, service.port, sent, traffic)))
-            due = begin + (place + 1) / rate
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        await asyncio.gather(*tasks)
-
-
-async def _repeat(service: Service, traffic: Traffic, ids: list[str]) -> None:
-    """Send rows again, as a client does that got no answer or lost it."""
-    import aiohttp
-
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=16)) as session:
-        for identity in ids:
-            await _ask(session, service.port, traffic.sent[identity], traffic)
-
-
-def kill_rounds(
-    bundle: Path, store: Path, rounds: int, rate: float, longest: float, options: tuple[str, ...]
-) -> dict[str, Any]:
-    """Kill a service under load again and again on one store.
-
-    Args:
-        bundle: Folder of the bundle.
-        store: Database of the service.
-        rounds: How often it is killed.
-        rate: Rows a second.
-        longest: Most seconds until a kill; the least is a quarter of it.
-        options: More options of the service, e.g. its durability.
-
-    Returns:
-        ``acknowledged`` and, which are to be 0, ``missing``, ``differing`` (in the log, but not
-        as answered, or with features that do not give the score), ``duplicates`` (rows beyond
-        one an id), ``changed`` (answers that a repeated request got otherwise),
-        ``without_origin`` (of those asked for by id: snapshot or commit not the manifest's).
-    """
-    chance = random.Random(7)
-    traffic = Traffic()
-    cut = 0
-    for _ in range(rounds):
-        service = Service(bundle, store, VERSION, options)
-        try:
-            service.wait_ready()
-            held = chance.sample(sorted(traffic.answers), min(20, len(traffic.answers)))
-            asyncio.run(_repeat(service, traffic, [*sorted(traffic.unanswered), *held]))
-            asyncio.run(_storm(service, traffic, rate, chance.uniform(longest / 4, longest)))
-            cut += len(traffic.unanswered)
-        finally:
-            service.kill()
-    service = Service(bundle, store, VERSION, options)
-    try:
-        service.wait_ready()
-        asyncio.run(_repeat(service, traffic, sorted(traffic.unanswered)))
-        lost_origin = _without_origin(service, chance.sample(sorted(traffic.answers), 20))
-    finally:
-        service.kill()
-    found = compare(store, read_bundle(bundle), traffic)
-    return {"cut": cut, **found, "without_origin": lost_origin}
-
-
-def compare(store: Path, bundle: Bundle, traffic: Traffic) -> dict[str, int]:
-    """What clients hold beside what the log holds; see ``kill_rounds``."""
-    log = SqliteDecisionLog(store)
-    try:
-        logged = log.find(traffic.answers)
-    finally:
-        log.close()
-    missing = traffic.answers.keys() - logged.keys()
-    differing = [
-        identity
-        for identity, decision in logged.items()
-        if not _same(decision, traffic.answers[identity], traffic.sent[identity], bundle)
-    ]
-    differing += _wrong_scores(list(logged.values()), bundle)
-    database = sqlite3.connect(store)
-    try:
-        count = "SELECT count(*) - count(DISTINCT id) FROM decisions WHERE shadow = 0"
-        duplicates = int(database.execute(count).fetchone()[0])
-    finally:
-        database.close()
-    return {
-        "acknowledged": len(traffic.answers),
-        "adverse": sum(bool(one["reason_codes"]) for one in traffic.answers.values()),
-        "missing": len(missing),
-        "differing": len(set(differing)),
-        "duplicates": duplicates,
-        "changed": len(traffic.changed),
-    }
-
-
-def _same(decision: Decision, answer: dict[str, Any], sent: dict[str, Any], bundle: Bundle) -> bool:
-    held = {
-        "decision_id": decision.id,
-        "score": decision.score,
-        "action": decision.action,
-        "threshold": decision.threshold,
-        "reason_codes": decision.reasons,
-        "model_version": decision.version,
-        "model_digest": decision.bundle_digest,
-    }
-    return (
-        {name: answer[name] for name in held} == held
-        and decision.request == sent
-        and tuple(decision.features) == bundle.features.names
-        and decision.bundle_digest == bundle.digest
-        and decision.trace_id == trace_of(decision.id)
-    )
-
-
-def _wrong_scores(decisions: list[Decision], bundle: Bundle) -> list[str]:
-    """Ids whose logged features do not give the logged score."""
-    if not decisions:
-        return []
-    spec = bundle.features
-    rows = [
-        (
-            [math.nan if (v := one.features[n]) is None else float(v) for n in spec.number_names],
-            [str(one.features[n]) for n in spec.categories],
-        )
-        for one in decisions
-    ]
-    scores, _ = Scorer(bundle).score(rows)
-    logged = np.array([one.score for one in decisions])
-    return [decisions[i].id for i in np.flatnonzero(np.abs(scores - logged) > 1e-6)]
-
-
-def _without_origin(service: Service, ids: list[str]) -> int:
-    manifest = read_bundle(service.bundle).manifest
-    wanted = (manifest.snapshot.digest, manifest.commit)
-    answers = [service.call("GET", f"/v1/decisions/{one}")[1] for one in ids]
-    return sum((one.get("snapshot"), one.get("commit")) != wanted for one in answers)
 
 
 def fill(store: Path, rows: int) -> None:
@@ -313,22 +108,33 @@ def write_parquet(store: Path) -> Callable[[], object]:
 WAYS = {"drift": read_for_drift, "whole": read_whole, "export": write_parquet}
 
 
+def peak_bytes() -> int:
+    """Peak resident memory of this process."""
+    try:
+        # ru_maxrss begins with that of the process that started this one.
+        status = Path("/proc/self/status").read_text("utf-8")
+        line = next(one for one in status.splitlines() if one.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def measure(way: str, store: Path) -> dict[str, float]:
     """CPU seconds (user and system) and memory of one way of reading, in this process."""
     run = WAYS[way](store)
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before, memory = resource.getrusage(resource.RUSAGE_SELF), peak_bytes()
     started = time.perf_counter()
     run()
     took = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    # ru_maxrss is in kibibytes on Linux and in bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
+    peak = peak_bytes()
     return {
         "cpu_seconds": round(seconds, 2),
         "seconds": round(took, 2),
-        "peak_mb": round(after.ru_maxrss * unit / 1e6, 1),
-        "rise_mb": round((after.ru_maxrss - before.ru_maxrss) * unit / 1e6, 1),
+        "peak_mb": round(peak / 1e6, 1),
+        "rise_mb": round((peak - memory) / 1e6, 1),
     }
 
 

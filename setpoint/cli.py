@@ -281,7 +281,7 @@ def resolve(
 
 
 def check_writable(file: Path | None) -> None:
-    """Refuse a file that cannot be written before the work whose figures it is for.
+    """Refuse a file that cannot be written before the work that it is for.
 
     Raises:
         StateError: Its folder is not there, or it is a folder.
@@ -289,10 +289,36 @@ def check_writable(file: Path | None) -> None:
     if file is None or (file.absolute().parent.is_dir() and not file.is_dir()):
         return
     raise StateError(
-        "the figures cannot be written there",
+        "nothing can be written there",
         where=str(file),
         fix="name a file in a folder that exists",
     )
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    start: Annotated[str | None, typer.Option("--from", help="Event time (ISO) from.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Event time (ISO) to, exclusive.")] = None,
+    version: Annotated[str | None, typer.Option(help="Only this version's.")] = None,
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """Write served decisions to Parquet: whole records, with their inputs as columns."""
+    from setpoint.adapters.decision_export import export as write
+    from setpoint.domain.calendar import parse_utc
+    from setpoint.ports import DecisionQuery
+
+    workspace = _workspace(project, root)
+    check_writable(out)
+    names = workspace.project.feature_spec().names
+    query = DecisionQuery(
+        start=parse_utc(start, "--from") if start else None,
+        end=parse_utc(end, "--to") if end else None,
+        version=version,
+        features=names,
+    )
+    console.print(f"{write(workspace.decisions, query, out):,} decisions in {out}")
 
 
 @app.command()

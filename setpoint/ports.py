@@ -5,7 +5,7 @@ Every adapter of a port passes the port's contract test in ``tests/adapters``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -139,6 +139,22 @@ class Label:
     known_at: datetime
 
 
+FIXED = (
+    "id",
+    "event_time",
+    "score",
+    "threshold",
+    "action",
+    "version",
+    "label",
+    "label_known_at",
+    "propensity",
+)
+"""Columns of a decision that are read unless others are asked for."""
+RECORD = ("bundle_digest", "trace_id", "reasons", "request", "features")
+"""Columns that make the record whole; request and features whole, as JSON text."""
+
+
 @dataclass(frozen=True)
 class DecisionQuery:
     """Which decisions to read.
@@ -148,8 +164,9 @@ class DecisionQuery:
         end: Event time to, exclusive; ``None`` for all.
         version: Only this version.
         shadow: Mirrored ones instead of served ones.
-        features: Names of feature columns wanted beside the fixed ones.
-        request: Names of request columns wanted beside the fixed ones.
+        features: Names of feature columns wanted beside ``columns``.
+        request: Names of request columns wanted beside ``columns``.
+        columns: Which of ``FIXED`` and ``RECORD`` are wanted; others are not loaded.
     """
 
     start: datetime | None = None
@@ -158,6 +175,7 @@ class DecisionQuery:
     shadow: bool = False
     features: Sequence[str] = field(default=())
     request: Sequence[str] = field(default=())
+    columns: Sequence[str] = FIXED
 
 
 class OnlineStore(Protocol):
@@ -208,8 +226,26 @@ class DecisionLog(Protocol):
         """Decisions in event-time order.
 
         Returns:
-            Columns ``id, event_time (timestamp[us, UTC]), score, threshold, action, version,
-            label (int8, null if unknown), label_known_at, propensity`` and the columns asked
-            for: request columns under their own names, features as ``f_<name>``.
+            Of ``id, event_time (timestamp[us, UTC]), score, threshold, action, version,
+            label (int8, null if unknown), label_known_at, propensity`` and, if asked for,
+            ``bundle_digest, trace_id, reasons (list of text), request, features (JSON text)``
+            the ``columns`` of the query; then request columns under their own names (``r_<name>``
+            if taken) and features as ``f_<name>``.
+        """
+        ...
+
+    def batches(self, query: DecisionQuery, rows: int = ...) -> Iterator[pa.Table]:
+        """The same in tables of at most ``rows`` rows: memory does not grow with the window.
+
+        There is at least one table, an empty one where there are no decisions. The type of a
+        request or feature column is that of the values in its table: another table of the
+        window may have another.
+        """
+        ...
+
+    def forget(self, before: datetime) -> int:
+        """Drop decisions of events before ``before``, with labels; returns how many.
+
+        It leaves room for those who write meanwhile, and drops nothing newer.
         """
         ...

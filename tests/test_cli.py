@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from tests.stages.small import PROJECT, make_frame
+from tests.stages.small import PROJECT, T0, make_frame, serve
 
 
 def _setpoint(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +40,7 @@ def test_figures_that_cannot_be_written_are_refused_before_the_work(
 ) -> None:
     done = _setpoint(project, command, "--summary", "nowhere/s.json")
     assert done.returncode == 1
-    assert "the figures cannot be written there" in done.stderr and not done.stdout
+    assert "nothing can be written there" in done.stderr and not done.stdout
     assert not (project / ".setpoint").exists()
 
 
@@ -70,6 +71,20 @@ def test_status_of_a_project_that_never_ran_says_what_to_do_next(project: Path) 
     assert "none: run setpoint deliver" in done.stdout
     assert "down: run setpoint up" in done.stdout
     assert "nothing was looked at yet" in done.stdout
+
+
+def test_decisions_are_exported_whole_with_their_inputs_as_columns(project: Path) -> None:
+    from setpoint.config import Environment, load_project
+    from setpoint.workspace import Workspace
+
+    file = project / "setpoint.yaml"
+    (project / ".setpoint").mkdir()
+    serve(Workspace(load_project(file), file, project / ".setpoint", Environment()), T0, rows=30)
+    span = ("--from", "2026-01-31", "--to", "2026-02-01T00:00+00:00")
+    done = _setpoint(project, "export", "--out", "d.parquet", *span)
+    assert done.stdout.strip() == "30 decisions in d.parquet", done.stderr
+    table = pq.read_table(project / "d.parquet")
+    assert table.num_rows == 30 and {"id", "score", "request", "f_x"} <= set(table.column_names)
 
 
 def test_the_schema_is_json_for_an_editor(tmp_path: Path) -> None:

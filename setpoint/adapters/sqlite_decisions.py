@@ -28,6 +28,12 @@ Durability = Literal["full", "normal"]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 CHUNK = 500
+BATCH = 16_384
+"""Rows that are read at a time."""
+FORGET_ROWS = 500
+"""Rows that are dropped in one transaction."""
+FORGET_REST = 0.005
+"""Seconds without the write lock after each, at least."""
 FREE_THE_STORE = "free disk space or end the process that holds the store, then send it again"
 
 SCHEMA = (
@@ -47,6 +53,7 @@ COLUMNS = (
     "id, version, shadow, event_time, score, threshold, action, propensity, bundle_digest, "
     "trace_id, reasons, request, features"
 )
+WITHOUT_DECISION = "NOT EXISTS (SELECT 1 FROM decisions d WHERE d.id = decision_labels.id)"
 # An answer given again after a retry is not logged again: the first row stands.
 INSERT = f"INSERT OR IGNORE INTO decisions ({COLUMNS}) VALUES ({','.join('?' * 13)})"
 
@@ -193,7 +200,7 @@ class SqliteDecisionLog:
             DataError: A time has no time zone.
             StateError: The store failed; nothing was written.
         """
-        rows = [(one.id, one.label, _micros(one.known_at, "known_at")) for one in labels]
+        rows = [(one.id, one.label, micros(one.known_at, "known_at")) for one in labels]
         known: set[str] = set()
         with store_errors(self._where), transaction(self._connection):
             self._connection.executemany(
@@ -215,79 +222,92 @@ class SqliteDecisionLog:
         taken by a fixed one comes as ``r_<name>``.
 
         Raises:
+            DataError: A time has no time zone, or there is no such column.
             StateError: The store failed.
         """
+        # here, for the scoring service does without Arrow
+        from setpoint.adapters.sqlite_decision_read import read
+
+        return read(self._connection, self._where, query)
+
+    def batches(self, query: DecisionQuery, rows: int = BATCH) -> Iterator[pa.Table]:
+        """As ``read``, at most ``rows`` rows a table: memory does not grow with the window.
+
+        Each table is read when it is asked for; between two, others may write. A request or
+        feature column of which a table knows no value is float64 there.
+
+        Args:
+            query: Which decisions.
+            rows: Most rows of a table, >= 1.
+
+        Raises:
+            DataError: A time has no time zone, or there is no such column.
+            StateError: The store failed; also while it is read.
+        """
+        from setpoint.adapters.sqlite_decision_read import batches
+
+        return batches(self._connection, self._where, query, rows)
+
+    def forget(self, before: datetime) -> int:
+        """Drop decisions of events before ``before`` with their labels; returns how many.
+
+        Mirrored ones go too, and labels that no decision came for once they were known before
+        ``before``. A retry of an id that is gone is decided anew. Without an outer transaction
+        it writes in small ones and rests as long after each as it took, so that requests get
+        through.
+
+        Raises:
+            DataError: ``before`` has no time zone.
+            StateError: The store failed; a part may be dropped.
+        """
+        limit = micros(before, "before")
         with store_errors(self._where):
-            rows = self._connection.execute(*_select(query)).fetchall()
-        return _table(rows, query)
+            newest = self._connection.execute("SELECT max(seq) FROM decisions").fetchone()[0]
+            dropped = 0
+            while newest is not None:
+                with self._small_transaction():
+                    some = self._forget_some(limit, newest)
+                dropped += some
+                if some < FORGET_ROWS:
+                    break
+            self._forget_labels(limit)
+        return dropped
 
-
-def _select(query: DecisionQuery) -> tuple[str, list[Any]]:
-    bodies = [body for body in ("request", "features") if getattr(query, body)]
-    columns = ["d.id", "event_time", "score", "threshold", "action", "version", "l.label"]
-    columns += ["l.known_at", "propensity", *bodies]
-    conditions: list[str] = ["shadow = ?"]
-    values: list[Any] = [int(query.shadow)]
-    for condition, moment in (("event_time >= ?", query.start), ("event_time < ?", query.end)):
-        if moment is not None:
-            conditions.append(condition)
-            values.append(_micros(moment, "window"))
-    if query.version is not None:
-        conditions.append("version = ?")
-        values.append(query.version)
-    else:  # the log is at-least-once across versions: the first answer is what the client holds
-        conditions.append(
-            "NOT EXISTS (SELECT 1 FROM decisions e WHERE e.id = d.id"
-            " AND e.shadow = d.shadow AND e.seq < d.seq)"
+    def _forget_some(self, limit: int, newest: int) -> int:
+        gone = self._connection.execute(
+            "DELETE FROM decisions WHERE seq IN (SELECT seq FROM decisions"
+            " WHERE event_time < ? AND seq <= ? ORDER BY event_time LIMIT ?) RETURNING id",
+            (limit, newest, FORGET_ROWS),
+        ).fetchall()
+        self._connection.executemany(
+            f"DELETE FROM decision_labels WHERE id = ? AND {WITHOUT_DECISION}", gone
         )
-    text = f"SELECT {', '.join(columns)} FROM decisions d LEFT JOIN decision_labels l"
-    text += f" ON l.id = d.id WHERE {' AND '.join(conditions)} ORDER BY event_time, seq"
-    return text, values
+        return len(gone)
 
+    def _forget_labels(self, limit: int) -> None:
+        """Drop old labels without a decision: looked for without the write lock."""
+        alone = f"known_at < ? AND {WITHOUT_DECISION}"
+        find = f"SELECT rowid FROM decision_labels WHERE rowid > ? AND {alone} ORDER BY rowid"
+        last = 0
+        while True:
+            rows = self._connection.execute(f"{find} LIMIT ?", (last, limit, FORGET_ROWS))
+            found = [(row, limit) for (row,) in rows]
+            if not found:
+                return
+            with self._small_transaction():
+                self._connection.executemany(
+                    f"DELETE FROM decision_labels WHERE rowid = ? AND {alone}", found
+                )
+            last = found[-1][0]
 
-def _table(rows: list[tuple[Any, ...]], query: DecisionQuery) -> pa.Table:
-    import pyarrow as pa  # here, for the scoring service does without it
-
-    moment = pa.timestamp("us", tz="UTC")
-    kinds = [pa.string(), moment, pa.float64(), pa.float64(), pa.string(), pa.string()]
-    kinds += [pa.int8(), moment, pa.float64()]
-    names = ["id", "event_time", "score", "threshold", "action", "version"]
-    names += ["label", "label_known_at", "propensity"]
-    columns = list(zip(*rows, strict=True)) or [()] * (len(names) + 2)
-    table = {n: pa.array(columns[i], k) for i, (n, k) in enumerate(zip(names, kinds, strict=True))}
-    bodies = iter(columns[len(names) :])
-    if query.request:
-        decoded = _decode(next(bodies), query.request)
-        table |= {
-            f"r_{name}" if name in names else name: _array(values)
-            for name, values in decoded.items()
-        }
-    if query.features:
-        decoded = _decode(next(bodies), query.features)
-        table |= {f"f_{name}": _array(values, floats=True) for name, values in decoded.items()}
-    return pa.table(table)
-
-
-def _decode(bodies: Iterable[str], names: Sequence[str]) -> dict[str, list[Any]]:
-    # A struct of the wanted fields alone: the decoder skips over all others without objects.
-    fields = [(f"c{i}", Any, None) for i in range(len(names))]
-    rename = {f"c{i}": name for i, name in enumerate(names)}
-    decoder = msgspec.json.Decoder(msgspec.defstruct("Wanted", fields, rename=rename))
-    rows = [decoder.decode(body) for body in bodies]
-    return {name: [getattr(row, f"c{i}") for row in rows] for i, name in enumerate(names)}
-
-
-def _array(values: list[Any], floats: bool = False) -> pa.Array:
-    import pyarrow as pa
-
-    kinds = {type(value) for value in values} - {type(None)}
-    if not kinds or (floats and str not in kinds):
-        return pa.array(values, pa.float64())
-    if kinds <= {int, float} and float in kinds:
-        return pa.array([None if v is None else float(v) for v in values], pa.float64())
-    if len(kinds) == 1 and kinds <= {int, bool, str}:
-        return pa.array(values)
-    return pa.array([None if value is None else str(value) for value in values], pa.string())
+    @contextmanager
+    def _small_transaction(self) -> Iterator[None]:
+        """A transaction, then a rest as long, so that those who wait for the lock get it."""
+        began, shared = time.monotonic(), self._connection.in_transaction
+        with transaction(self._connection):
+            yield
+        if not shared:
+            time.sleep(max(FORGET_REST, time.monotonic() - began))
 
 
 def _row(decision: Decision) -> tuple[Any, ...]:
@@ -295,7 +315,7 @@ def _row(decision: Decision) -> tuple[Any, ...]:
         decision.id,
         decision.version,
         int(decision.shadow),
-        _micros(decision.event_time, "event_time"),
+        micros(decision.event_time, "event_time"),
         decision.score,
         decision.threshold,
         decision.action,
@@ -330,7 +350,12 @@ def _text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _micros(moment: datetime, name: str) -> int:
+def micros(moment: datetime, name: str) -> int:
+    """Microseconds since 1970.
+
+    Raises:
+        DataError: The time called ``name`` has no time zone.
+    """
     if moment.tzinfo is None:
         raise DataError(
             f"{name} {moment.isoformat()} has no time zone",

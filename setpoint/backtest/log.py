@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from setpoint.ports import Decision, DecisionQuery, Label
+from setpoint.ports import FIXED, Decision, DecisionQuery, Label
 
 
 @dataclass
@@ -55,7 +57,18 @@ class Replayed:
             ("propensity", pa.nulls(len(rows), pa.float64())),
         ):
             chosen = chosen.append_column(name, values)
-        return chosen
+        left_out = set(FIXED) - {*query.columns, *query.request}
+        return chosen.drop_columns([n for n in chosen.column_names if n in left_out])
+
+    def batches(self, query: DecisionQuery, rows: int = 16_384) -> Iterator[pa.Table]:
+        """The same, a slice at a time."""
+        table = self.read(query)
+        for begin in range(0, max(table.num_rows, 1), rows):
+            yield table.slice(begin, rows)
+
+    def forget(self, before: datetime) -> int:
+        """Not used in a replay: its history is that of the project."""
+        raise NotImplementedError
 
     def append(self, decisions: Any) -> None:
         """Not used in a replay: rows are known beforehand."""

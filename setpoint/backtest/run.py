@@ -21,6 +21,7 @@ from setpoint.adapters.mlflow_registry import CHAMPION
 from setpoint.backtest.figures import Tally, baseline, figures, micros, moment
 from setpoint.backtest.log import Replayed
 from setpoint.domain.bundle import read_bundle
+from setpoint.domain.calendar import parse_utc
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.gates import judge
 from setpoint.domain.incidents import Cause, Incident, Status
@@ -75,7 +76,7 @@ def run_backtest(
         StateError: The state folder is in use.
         TrainingError: The first part trains no model.
     """
-    asked = _asked(train_until)
+    asked = None if train_until is None else parse_utc(train_until, "--train-until")
     workspace = _apart(workspace)
     replay = _prepare(workspace, asked, tell)
     version, verdict = _train(replay, replay.begin, "first")
@@ -121,18 +122,6 @@ def _apart(workspace: Workspace) -> Workspace:
         environment=workspace.environment.model_copy(update={"tracking_uri": ""}),
         replay=True,
     )
-
-
-def _asked(train_until: str | None) -> datetime | None:
-    if train_until is None:
-        return None
-    try:
-        asked = datetime.fromisoformat(train_until)
-    except ValueError as err:
-        raise DataError(
-            f"--train-until {train_until!r} is no time", fix="write it as 2016-01-01"
-        ) from err
-    return asked if asked.tzinfo else asked.replace(tzinfo=UTC)
 
 
 def _prepare(workspace: Workspace, asked: datetime | None, tell: Tell) -> Replay:

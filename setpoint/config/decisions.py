@@ -1,4 +1,4 @@
-"""The decisions of a project: what the two actions are called, and what each outcome costs."""
+"""The decisions of a project: names of the actions, costs of outcomes, how long they are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from setpoint.config.fields import Fault, Number, Section, refuse
+from setpoint.config.fields import Fault, Number, PositiveDuration, Section, refuse
 from setpoint.domain.metrics import Cell, CostMatrix
 
 
@@ -22,6 +22,14 @@ class Actions(Section):
             rule = "both actions have this name; the log tells them apart by it"
             refuse("Actions", [Fault(("negative",), self.negative, rule)])
         return self
+
+
+class Decisions(Section):
+    """How long served decisions are kept."""
+
+    keep: PositiveDuration | None = Field(
+        None, description="Event time after which a decision is dropped; none: never."
+    )
 
 
 class CostCell(Section):

@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from setpoint.config.data import Data, Target
-from setpoint.config.decisions import Actions, Costs
+from setpoint.config.decisions import Actions, Costs, Decisions
 from setpoint.config.features import Features
-from setpoint.config.fields import Name, Section, refuse
+from setpoint.config.fields import Fault, Name, Section, refuse
 from setpoint.config.policies import Gates, Package, Release, Respond, Setpoint, Train, Watch
 from setpoint.config.references import input_faults, reference_faults
 from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature, duration_label
@@ -37,6 +37,7 @@ class Project(Section):
     target: Target
     actions: Actions = Actions()
     costs: Costs = Costs()
+    decisions: Decisions = Decisions()
     features: Features
     setpoints: dict[Name, Setpoint] = Field(min_length=1)
     train: Train = Train()
@@ -53,7 +54,16 @@ class Project(Section):
             reference_faults(self.data, self.target, self.costs, self.features, self.gates),
         )
         refuse("Project", input_faults(self.feature_spec().names))
+        refuse("Project", self._keep_faults())
         return self
+
+    def _keep_faults(self) -> list[Fault]:
+        keep, needed = self.decisions.keep, self.watch.window + self.label_age
+        if keep is None or keep >= needed:
+            return []
+        short, long = (duration_label(int(d.total_seconds())) for d in (keep, needed))
+        rule = f"must be {long} or longer: watch.window and the age at which labels are judged"
+        return [Fault(("decisions", "keep"), short, rule)]
 
     def feature_spec(self) -> FeatureSpec:
         """The declared features as a domain value."""

@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 
 from setpoint.errors import SetpointError
+from setpoint.serving.engine import REQUEST_SECONDS
 from setpoint.serving.server import Settings, run, say
+
+LONGEST_SECONDS = 3600
 
 
 def main() -> int:
@@ -24,12 +27,26 @@ def main() -> int:
     parser.add_argument("--digest", default="", help="digest that the bundle must have")
     parser.add_argument("--durability", choices=("full", "normal"), default="full")
     parser.add_argument("--busy-milliseconds", type=int, default=1000)
+    parser.add_argument(
+        "--request-seconds",
+        type=_seconds,
+        default=REQUEST_SECONDS,
+        help="how long a request may wait for its turn before it is answered 503",
+    )
+    parser.add_argument("--keys", type=Path, help="file of API keys; without it all may ask")
     try:
         run(Settings(**vars(parser.parse_args())))
     except SetpointError as error:
         say(str(error))
         return 1
     return 0
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {LONGEST_SECONDS}")
+    return seconds
 
 
 if __name__ == "__main__":

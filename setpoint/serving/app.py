@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import msgspec
@@ -13,12 +14,13 @@ import msgspec
 from setpoint.domain.bundle import Bundle
 from setpoint.ports import Decision
 from setpoint.serving.engine import Engine, Find, Learn, Probe, Score
+from setpoint.serving.keys import Keyring, Role
 from setpoint.serving.metrics import CONTENT_TYPE, Metrics
+from setpoint.serving.openapi import describe
 from setpoint.serving.problems import Refusal, Unavailable, problem
-from setpoint.serving.rows import RowReader, read_labels
+from setpoint.serving.rows import LARGEST_LABELS, LARGEST_ROW, RowReader, read_labels
+from setpoint.serving.trace import trace_of
 
-LARGEST_ROW = 64 * 1024
-LARGEST_LABELS = 1024 * 1024
 MOST_DISCARDED = 4 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that the refusal arrives."""
 PROBE_SECONDS = 1.0
@@ -37,7 +39,25 @@ class Answer:
     headers: list[tuple[str, str]]
 
 
-Handler = Callable[[Any, Any], Awaitable[Answer]]
+Handler = Callable[[Any, Any, str], Awaitable[Answer]]
+"""Takes the scope, the protocol and the trace id of a request."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One thing that can be asked for.
+
+    Attributes:
+        method: The only method allowed.
+        name: As counted.
+        role: Which role a key needs; empty for everybody, with or without a key.
+        handler: Answers it.
+    """
+
+    method: str
+    name: str
+    role: Role | Literal[""]
+    handler: Handler
 
 
 class App:
@@ -48,66 +68,87 @@ class App:
         version: Model version, as answered.
         engine: A started engine.
         metrics: Its counters.
+        on_fault: Called with what broke when it was not the client's fault.
+        keys: Who may ask; everybody if ``None``.
     """
 
-    def __init__(self, bundle: Bundle, version: str, engine: Engine, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        version: str,
+        engine: Engine,
+        metrics: Metrics,
+        on_fault: Callable[[Exception], None],
+        keys: Keyring | None = None,
+    ) -> None:
         self._bundle = bundle
         self._version = version
         self._engine = engine
         self._metrics = metrics
+        self._on_fault = on_fault
+        self._keys = keys
+        self._description = msgspec.json.encode(describe(bundle, version, keys is not None))
         self._reader = RowReader(bundle.table)
         self._probed = (-PROBE_SECONDS, False)
         self.draining = False
         self.in_flight = 0
-        self._routes: dict[str, tuple[str, str, Handler]] = {
-            "/v1/decisions": ("POST", "decisions", self._decide),
-            "/v1/labels": ("POST", "labels", self._learn),
-            "/health/live": ("GET", "live", self._live),
-            "/health/ready": ("GET", "ready", self._ready),
-            "/metrics": ("GET", "metrics", self._report),
+        self._routes = {
+            "/v1/decisions": Route("POST", "decisions", "score", self._decide),
+            "/v1/labels": Route("POST", "labels", "label", self._learn),
+            "/health/live": Route("GET", "live", "", self._live),
+            "/health/ready": Route("GET", "ready", "", self._ready),
+            "/metrics": Route("GET", "metrics", "admin", self._report),
+            "/openapi.json": Route("GET", "openapi", "", self._describe),
         }
+        self._decision = Route("GET", "decision", "admin", self._find)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request; never raises."""
         started = time.perf_counter()
         self.in_flight += 1
         try:
-            route, answer = await self._answer(scope, protocol)
+            sent = scope.headers
+            trace = trace_of(sent.get("traceparent"), sent.get("x-request-id"))
+            route, answer = await self._answer(scope, protocol, trace.id)
             # counted before it is sent: who reads the counters next finds this request in them
             self._metrics.answered(route, answer.status, time.perf_counter() - started)
-            headers = answer.headers
+            headers = [*answer.headers, *trace.headers]
             if self.draining and scope.http_version.startswith("1"):  # HTTP/2 forbids it
-                headers = [*headers, ("connection", "close")]
+                headers.append(("connection", "close"))
             protocol.response_bytes(answer.status, headers, answer.body)
         finally:
             self.in_flight -= 1
 
-    async def _answer(self, scope: Any, protocol: Any) -> tuple[str, Answer]:
-        route = "other"
+    async def _answer(self, scope: Any, protocol: Any, trace_id: str) -> tuple[str, Answer]:
+        name, admitted = "other", False
+        error: Refusal | Unavailable
         try:
-            method, route, handler = self._route(scope.path)
-            if scope.method != method:
-                raise Refusal(
-                    "method",
-                    f"{scope.method[:20]} is not allowed on {scope.path[:80]}",
-                    fix=f"use {method}",
-                    status=405,
-                )
-            return route, await handler(scope, protocol)
+            route = self._route(scope.path)
+            name = route.name
+            if scope.method != route.method:
+                raise _wrong_method(scope, route.method)
+            if self._keys is not None and route.role:
+                self._keys.admit(scope.headers.get("authorization"), route.role)
+            admitted = True
+            return name, await route.handler(scope, protocol, trace_id)
         except Refusal as refusal:
+            if not admitted:
+                with suppress(Refusal):  # a body left unread would break the connection
+                    await _body(scope, protocol, 0)
             self._metrics.refused(refusal.rule)
-            headers = PROBLEM
-            if refusal.status == 405:
-                headers = [*PROBLEM, ("allow", refusal.fix.removeprefix("use "))]
-            return route, Answer(refusal.status, problem(refusal), headers)
-        except Unavailable as error:
-            return route, Answer(error.status, problem(error), [*PROBLEM, ("retry-after", "1")])
+            error = refusal
+        except Unavailable as unavailable:
+            error = unavailable
+        except Exception as fault:  # a bug costs its request an answer, and no other anything
+            self._on_fault(fault)
+            error = Unavailable("the service failed on this request", status=500)
+        return name, Answer(error.status, problem(error), [*PROBLEM, *error.headers])
 
-    def _route(self, path: str) -> tuple[str, str, Handler]:
+    def _route(self, path: str) -> Route:
         if path in self._routes:
             return self._routes[path]
         if path.startswith(DECISION) and len(path) > len(DECISION):
-            return "GET", "decision", self._show
+            return self._decision
         raise Refusal(
             "path",
             f"there is nothing at {path[:80]}",
@@ -115,14 +156,13 @@ class App:
             status=404,
         )
 
-    async def _decide(self, scope: Any, protocol: Any) -> Answer:
+    async def _decide(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
         row = self._reader.read(await _body(scope, protocol, LARGEST_ROW))
-        trace_id = scope.headers.get("x-request-id") or ""
-        decision = await self._engine.submit(Score(row, _is_shadow(scope), trace_id[:200]))
+        decision = await self._engine.submit(Score(row, _is_shadow(scope), trace_id))
         self._metrics.decided(decision)
         return Answer(200, msgspec.json.encode(_answer_of(decision)), JSON)
 
-    async def _learn(self, scope: Any, protocol: Any) -> Answer:
+    async def _learn(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
         labels = read_labels(await _body(scope, protocol, LARGEST_LABELS))
         unknown = await self._engine.submit(Learn(labels))
         counts = {"accepted": len({one.id for one in labels}) - len(unknown)}
@@ -138,6 +178,9 @@ class App:
             )
         return Answer(200, msgspec.json.encode(counts), JSON)
 
+    async def _find(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+        return await self._show(scope, protocol)
+
     async def _show(self, scope: Any, protocol: Any) -> Answer:
         identity = unquote(scope.path[len(DECISION) :])
         decision = await self._engine.submit(Find(identity))
@@ -150,18 +193,22 @@ class App:
                 status=404,
             )
         texts = self._bundle.decision.reasons
+        manifest = self._bundle.manifest
+        ours = decision.bundle_digest == self._bundle.digest  # else another bundle's manifest says
         shown = _answer_of(decision) | {
             "event_time": decision.event_time,
             "features": decision.features,
             "reasons": [texts.get(code, code) for code in decision.reasons],
             "trace_id": decision.trace_id,
+            "snapshot": manifest.snapshot.digest if ours else None,
+            "commit": manifest.commit if ours else None,
         }
         return Answer(200, msgspec.json.encode(shown), JSON)
 
-    async def _live(self, scope: Any, protocol: Any) -> Answer:
+    async def _live(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
         return Answer(200, b'{"status":"live"}', JSON)
 
-    async def _ready(self, scope: Any, protocol: Any) -> Answer:
+    async def _ready(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
         if self.draining:
             raise Unavailable("the service is stopping", "send requests elsewhere")
         probed_at, writable = self._probed
@@ -176,8 +223,11 @@ class App:
         }
         return Answer(200, msgspec.json.encode(body), JSON)
 
-    async def _report(self, scope: Any, protocol: Any) -> Answer:
+    async def _report(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
         return Answer(200, self._metrics.text(), [("content-type", CONTENT_TYPE)])
+
+    async def _describe(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+        return Answer(200, self._description, JSON)
 
 
 def _answer_of(decision: Decision) -> dict[str, Any]:
@@ -196,6 +246,16 @@ def _is_shadow(scope: Any) -> bool:
     """Whether the gateway mirrored this request: it then puts ``-shadow`` into the host."""
     host = scope.authority or scope.headers.get("host") or ""
     return "-shadow" in host
+
+
+def _wrong_method(scope: Any, method: str) -> Refusal:
+    return Refusal(
+        "method",
+        f"{scope.method[:20]} is not allowed on {scope.path[:80]}",
+        fix=f"use {method}",
+        status=405,
+        headers=[("allow", method)],
+    )
 
 
 async def _body(scope: Any, protocol: Any, largest: int) -> bytes:

@@ -20,13 +20,14 @@ from setpoint.adapters.sqlite_decisions import SqliteDecisionLog, transaction
 from setpoint.domain.bundle import Bundle
 from setpoint.errors import StateError
 from setpoint.ports import Decision, Label, OnlineStore
+from setpoint.serving.deadlines import Deadlines
 from setpoint.serving.problems import Refusal, Unavailable
 from setpoint.serving.rows import Row, RowReader, same_event
 from setpoint.serving.scorer import Scorer
 
 LARGEST_BATCH = 64
 MOST_WAITING = 4096
-RETRY = "send the same request again in a second"
+REQUEST_SECONDS = 5.0
 
 Result = Any
 
@@ -73,6 +74,7 @@ class Engine:
         online: The online feature store on the same connection.
         log: The decision log on the same connection.
         on_fault: Called with what broke when it was neither the client's nor the store's fault.
+        seconds: How long a request may wait.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class Engine:
         online: OnlineStore,
         log: SqliteDecisionLog,
         on_fault: Callable[[Exception], None],
+        seconds: float = REQUEST_SECONDS,
     ) -> None:
         self.bundle = bundle
+        self._deadlines = Deadlines(seconds)
         self._version = version
         self._connection = connection
         self._online = online
@@ -117,13 +121,15 @@ class Engine:
 
         Raises:
             Refusal: The id was decided before with another row (409).
-            Unavailable: Too much waits, or the store failed; nothing was recorded.
+            Unavailable: Too much waits, or the store failed, and nothing was recorded; or it
+                took too long, and may be recorded all the same.
         """
         if self._jobs.qsize() >= MOST_WAITING:
-            raise Unavailable(f"{MOST_WAITING} requests are waiting", RETRY)
+            raise Unavailable(f"{MOST_WAITING} requests are waiting")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._jobs.put((work, future))
+        self._deadlines.watch(loop, future)
         return await future
 
     def _run(self) -> None:
@@ -139,13 +145,16 @@ class Engine:
                     ending = True
                     break
                 batch.append(job)
-            self._settle(batch)
+            # nobody waits for what ran out of time: it is not worth the work of those who do
+            batch = [job for job in batch if not job[1].done()]
+            if batch:
+                self._settle(batch)
 
     def _settle(self, batch: list[Job]) -> None:
         try:
             results = self._commit([work for work, _ in batch])
         except (sqlite3.Error, StateError) as error:
-            unavailable = Unavailable(f"the store cannot be written: {error}", RETRY)
+            unavailable = Unavailable(f"the store cannot be written: {error}")
             results = [unavailable] * len(batch)
         except Exception as error:  # one row must never stop the service: find it, answer the rest
             if len(batch) > 1:
@@ -153,7 +162,7 @@ class Engine:
                     self._settle([job])
                 return
             self._on_fault(error)
-            results = [Unavailable("the service failed on this request", RETRY, status=500)]
+            results = [Unavailable("the service failed on this request", status=500)]
         # one wake-up of the event loop for the whole batch
         batch[0][1].get_loop().call_soon_threadsafe(_deliver, batch, results)
 
@@ -232,7 +241,7 @@ class Engine:
 def _deliver(batch: list[Job], results: list[Result]) -> None:
     for (_, future), result in zip(batch, results, strict=True):
         if future.done():
-            continue  # the client went away
+            continue  # out of time, or the client went away
         if isinstance(result, Exception):
             future.set_exception(result)
         else:

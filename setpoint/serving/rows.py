@@ -14,10 +14,16 @@ from setpoint.domain.schema import ColumnSpec, TableSpec
 from setpoint.ports import Label
 from setpoint.serving.problems import Refusal, shown
 
+LARGEST_ROW = 64 * 1024
+LARGEST_LABELS = 1024 * 1024
+"""Bytes of a body."""
 LONGEST_TEXT = 1000
 LARGEST_NUMBER = 3.4e38
 """The largest size of a number; models take float32, where more becomes infinity."""
 LARGEST_INTEGER = 2**63 - 1
+LARGEST_EXACT = 2**53
+"""Below it a float is one integer and no other."""
+LONGEST_ID = 200
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 RFC_3339 = "send RFC 3339 with an offset, e.g. 2024-05-01T12:00:00Z"
 
@@ -231,7 +237,9 @@ def _identity(name: str) -> Check:
     def check(value: Any) -> Any:
         if type(value) is int and -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
             return value
-        if type(value) is str and 0 < len(value) <= 200 and value.isprintable():
+        if type(value) is float and abs(value) < LARGEST_EXACT and value == int(value):
+            return int(value)
+        if type(value) is str and 0 < len(value) <= LONGEST_ID and value.isprintable():
             return value
         raise _mistyped(name, value, fix)
 

@@ -18,7 +18,8 @@ from setpoint.adapters.sqlite_online import SqliteOnlineStore
 from setpoint.domain.bundle import read_bundle
 from setpoint.errors import PlatformError
 from setpoint.serving.app import App
-from setpoint.serving.engine import Engine
+from setpoint.serving.engine import REQUEST_SECONDS, Engine
+from setpoint.serving.keys import Keyring, read_keys
 from setpoint.serving.metrics import Metrics
 
 MOST_CONNECTIONS = 1024
@@ -39,6 +40,8 @@ class Settings:
         digest: Digest that the bundle must have; any if empty.
         durability: What an acknowledged decision survives.
         busy_milliseconds: How long to wait for another writer of the store before a 503.
+        request_seconds: How long a request may wait for its turn before a 503.
+        keys: File of the API keys; without one everybody may ask.
     """
 
     bundle: Path
@@ -49,6 +52,8 @@ class Settings:
     digest: str = ""
     durability: Durability = "full"
     busy_milliseconds: int = 1000
+    request_seconds: float = REQUEST_SECONDS
+    keys: Path | None = None
 
 
 def run(settings: Settings) -> None:
@@ -57,19 +62,22 @@ def run(settings: Settings) -> None:
     Raises:
         BundleError: The bundle is incomplete or altered.
         StateError: The store cannot be opened.
-        PlatformError: The port is taken.
+        PlatformError: The port is taken, or the keys file is malformed.
     """
+    keys = Keyring(read_keys(settings.keys)) if settings.keys is not None else None
     bundle = read_bundle(settings.bundle, settings.digest or None)
     version = settings.version or bundle.manifest.version
     check_port(settings.host, settings.port)
     connection = connect(settings.store, settings.durability, settings.busy_milliseconds)
     log = SqliteDecisionLog(connection)
     online = SqliteOnlineStore(connection, bundle.features)
-    engine = Engine(bundle, version, connection, online, log, _report_fault)
+    engine = Engine(
+        bundle, version, connection, online, log, _report_fault, settings.request_seconds
+    )
     engine.start()
     # A second series for every counter, which nobody reads.
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    app = App(bundle, version, engine, Metrics(version))
+    app = App(bundle, version, engine, Metrics(version), _report_fault, keys)
     say(f"model {version} ({bundle.digest[:12]}) on {settings.host}:{settings.port}")
     gc.freeze()  # what is alive now stays; collections look at requests only
     try:

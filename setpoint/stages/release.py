@@ -133,7 +133,12 @@ def judge_step(workspace: Workspace, step: Step, *, held: bool = False) -> Verdi
     shadow = rollout.stage == Stage.SHADOW
     needed = plan.shadow_requests if shadow else plan.step_requests
     served = workspace.decisions.read(
-        DecisionQuery(start=step.since, version=rollout.challenger, shadow=shadow)
+        DecisionQuery(
+            start=step.since,
+            version=rollout.challenger,
+            shadow=shadow,
+            columns=("score", "action"),
+        )
     )
     try:
         endpoints = workspace.runtime.endpoints()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from setpoint.domain.bundle import Bundle, read_bundle
-from setpoint.domain.drift import count, psi_findings
+from setpoint.domain.drift import Counts, count, psi_findings
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.gates import Judged, setpoint_finding
 from setpoint.domain.incidents import (
@@ -92,18 +93,33 @@ def look(
 
 def _drift(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) -> list[Finding]:
     rule = workspace.project.watch
-    names = bundle.features.names
-    table = log.read(
-        DecisionQuery(
-            start=now - rule.window, end=now, version=bundle.manifest.version, features=names
-        )
-    )
     profile = Profile.from_dict(bundle.profile["psi"])
-    columns: dict[str, Any] = {n: _values(table[f"f_{n}"]) for n in names}
-    columns["score"] = table["score"].to_numpy()
+    window = DecisionQuery(start=now - rule.window, end=now, version=bundle.manifest.version)
+    counts = count_window(log, window, profile, bundle.features.names)
     bands = (rule.psi.watch, rule.psi.act)
-    found = psi_findings(profile, count(profile, columns), rule.error_rate / 2, bands)
-    return [f.finding for f in found]
+    return [f.finding for f in psi_findings(profile, counts, rule.error_rate / 2, bands)]
+
+
+def count_window(
+    log: DecisionLog, window: DecisionQuery, profile: Profile, names: Sequence[str]
+) -> Counts:
+    """Count inputs and score of a window against a profile, batch by batch.
+
+    Args:
+        log: The decisions.
+        window: Which of them; its columns do not matter.
+        profile: The reference profile.
+        names: The model's inputs.
+
+    Raises:
+        DataError: An input that the profile knows as a number was logged as text.
+        StateError: The log cannot be read.
+    """
+    counts = Counts({})
+    for batch in log.batches(replace(window, columns=("score",), features=names, request=())):
+        columns = {name: batch[f"f_{name}"] for name in names}
+        counts += count(profile, columns | {"score": batch["score"]})
+    return counts
 
 
 def _values(column: pa.ChunkedArray) -> Any:

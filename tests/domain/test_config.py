@@ -74,6 +74,10 @@ MISTAKES = {
         "0.7}", "0.7, ceiling: 1}", "setpoints.ranking", "",
         "floor or a ceiling",
     ),
+    "kept too short": (
+        "setpoints:", "decisions: {keep: 13d}\nsetpoints:", "decisions.keep", "'13d'",
+        "must be 14d or longer",
+    ),
     "neither side": (", floor: 0.7", "", "setpoints.ranking", "", "floor or a ceiling"),
     "steps not rising": ("[5, 100]", "[50, 5, 100]", "release.steps", "50", "end with 100"),
     "steps that do not end": ("[5, 100]", "[5, 50]", "release.steps", "[5, 50]", "end with 100"),

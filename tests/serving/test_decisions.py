@@ -57,6 +57,15 @@ def test_earlier_requests_count_into_the_features_of_later_ones(start: Start) ->
     assert logged["features"]["customer_count_1d"] == 3
 
 
+def test_an_id_written_as_1_0_is_1(start: Start) -> None:
+    service = start()
+    service.decide(row(1, payment_id=1, customer_id=8))
+    _, answer = service.decide(row(2, payment_id=2.0, customer_id=8.0))
+    assert answer["decision_id"] == "2"
+    _, logged = service.call("GET", "/v1/decisions/2")
+    assert logged["features"]["customer_count_1d"] == 2
+
+
 def test_the_same_request_again_gets_the_same_answer_and_one_row(start: Start) -> None:
     service = start()
     first = service.decide(row(1))

@@ -77,6 +77,32 @@ def test_a_batch_scores_as_its_rows_do_alone(engine: Engine, bundle: Path, tmp_p
         assert (alone.score, alone.reasons) == (decision.score, decision.reasons)
 
 
+def test_what_ran_out_of_time_is_left_out_and_the_rest_is_answered(
+    bundle: Path, tmp_path: Path
+) -> None:
+    read = read_bundle(bundle)
+    connection = connect(tmp_path / "store.db")
+    online, log = SqliteOnlineStore(connection, read.features), SqliteDecisionLog(connection)
+    engine = Engine(read, "7", connection, online, log, print, 0.2)
+    reader = RowReader(read.table)
+
+    async def submit() -> tuple[object, object]:
+        late = engine.submit(Score(reader.check(row(1)), False, ""))
+        [expired] = await asyncio.gather(late, return_exceptions=True)
+        waiting = asyncio.ensure_future(engine.submit(Score(reader.check(row(2)), False, "")))
+        await asyncio.sleep(0)
+        engine.start()
+        return expired, await waiting
+
+    expired, decision = asyncio.run(submit())
+    engine.stop()
+    connection.close()
+    assert isinstance(expired, Unavailable)
+    assert (expired.status, expired.rule) == (503, "timeout")
+    assert isinstance(decision, Decision)
+    assert logged(tmp_path) == ["p2"]
+
+
 def decide(engine: Engine, rows: Sequence[dict[str, Any]]) -> list[object]:
     """Submit all, then start the engine; results in order, errors as values."""
 

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,36 @@ def test_a_locked_store_gives_503_and_the_service_goes_on(start: Start) -> None:
     assert service.decide(row(1))[0] == 200
 
 
+def test_a_request_that_waits_too_long_gets_503_and_its_retry_the_one_answer(
+    start: Start,
+) -> None:
+    service = start("--busy-milliseconds", "10000", "--request-seconds", "0.3")
+    other = sqlite3.connect(service.store, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    status, headers, data = service.exchange("POST", "/v1/decisions", row(1))
+    took = time.monotonic() - began
+    problem = json.loads(data)
+    assert (status, problem["type"]) == (503, "urn:setpoint:problem:timeout")
+    assert headers["retry-after"] == "1"
+    assert 0.3 <= took < 5
+    assert service.call("GET", "/health/live")[0] == 200
+    other.execute("ROLLBACK")
+    answers = [service.decide(row(1)) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 200
+    assert SqliteDecisionLog(service.store).read(DecisionQuery())["id"].to_pylist() == ["p1"]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_limit_that_is_none_does_not_start(
+    bundle: Path, tmp_path: Path, seconds: str
+) -> None:
+    ended = ended_start(bundle, tmp_path, free_port(), f"--request-seconds={seconds}")
+    assert ended.returncode == 2
+    assert "--request-seconds" in ended.stderr
+
+
 def test_a_full_disk_gives_503_and_nothing_of_the_request_stays(start: Start) -> None:
     service = start()
     assert service.decide(row(1))[0] == 200
@@ -125,14 +156,14 @@ def test_a_tampered_bundle_does_not_start(bundle: Path, tmp_path: Path, name: st
     data = bytearray((copy / name).read_bytes())
     data[len(data) // 2] ^= 1
     (copy / name).write_bytes(data)
-    ended = _run(copy, tmp_path, free_port())
+    ended = ended_start(copy, tmp_path, free_port())
     assert ended.returncode == 1
     assert name in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_a_bundle_of_another_digest_does_not_start(bundle: Path, tmp_path: Path) -> None:
-    ended = _run(bundle, tmp_path, free_port(), "--digest", "0" * 64)
+    ended = ended_start(bundle, tmp_path, free_port(), "--digest", "0" * 64)
     assert ended.returncode == 1
     assert f"expected digest {'0' * 64}" in ended.stderr
 
@@ -144,7 +175,7 @@ def test_an_altered_manifest_does_not_start_where_the_digest_is_known(
     copy = shutil.copytree(bundle, tmp_path / "bundle")
     manifest = (copy / "manifest.json").read_text()
     (copy / "manifest.json").write_text(manifest.replace("b" * 40, "d" * 40))
-    ended = _run(copy, tmp_path, free_port(), "--digest", digest)
+    ended = ended_start(copy, tmp_path, free_port(), "--digest", digest)
     assert ended.returncode == 1
     assert f"manifest.json is another bundle's: expected digest {digest}" in ended.stderr
 
@@ -157,14 +188,14 @@ def test_a_taken_port_is_a_clear_error(bundle: Path, tmp_path: Path, reuse: bool
         taken.bind(("127.0.0.1", 0))
         taken.listen(1)
         port = taken.getsockname()[1]
-        ended = _run(bundle, tmp_path, port)
+        ended = ended_start(bundle, tmp_path, port)
     assert ended.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr
 
 
 def test_a_store_that_is_no_database_is_a_clear_error(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"no database" * 1000)
-    ended = _run(bundle, tmp_path, free_port())
+    ended = ended_start(bundle, tmp_path, free_port())
     assert ended.returncode == 1
     assert "store.db" in ended.stderr
 
@@ -178,6 +209,9 @@ def test_the_service_imports_no_training_library() -> None:
     assert not heavy & found
 
 
-def _run(bundle: Path, folder: Path, port: int, *options: str) -> subprocess.CompletedProcess[str]:
+def ended_start(
+    bundle: Path, folder: Path, port: int, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """How a service that cannot start ended."""
     line = command(bundle, folder / "store.db", port, "7", *options)
     return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)

@@ -39,6 +39,7 @@ ROWS = {
     "long id": (row(1, payment_id="x" * 201), 422, "type", "payment_id"),
     "control characters in an id": (row(1, payment_id="a\nb\0"), 422, "type", "payment_id"),
     "fraction for an id": (row(1, customer_id=1.5), 422, "type", "customer_id"),
+    "inexact id": (row(1, customer_id=2.0**53), 422, "type", "customer_id"),
     "null": (row(1, amount=None), 422, "null", "amount"),
     "null id": (row(1, payment_id=None), 422, "null", "payment_id"),
     "null time": (row(1, at=None), 422, "null", "at"),

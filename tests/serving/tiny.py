@@ -168,11 +168,18 @@ class Service:
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
         """As ``call``, with the body as it came."""
+        status, _, data = self.exchange(method, path, body, headers)
+        return status, data
+
+    def exchange(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """As ``raw``, with the headers of the answer."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         try:
             self._connection.request(method, path, data, headers or {})
             response = self._connection.getresponse()
-            return response.status, response.read()
+            return response.status, response.headers, response.read()
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise
