@@ -36,7 +36,8 @@ def release(version: str) -> State[None]:
         reason = f"gates of {version}: {outcome or 'never run'}; only passed is released"
         return State(type=StateType.FAILED, name="Refused", message=reason)
     known = workspace.state.release(version)
-    if known is not None and not known.settled and not is_dead(known.run):
+    mine = known is not None and known.run == str(runtime.flow_run.id)
+    if known is not None and not known.settled and not mine and not is_dead(known.run):
         return State(type=StateType.COMPLETED, message=f"run {known.run} is releasing {version}")
     ended = walk(workspace, version, "manual")
     if ended.stage == Stage.PROMOTED:

@@ -28,8 +28,8 @@ def respond(incident_id: str) -> State[None]:
         return State(type=StateType.COMPLETED, message=f"{incident_id} needs no response")
     try:
         done = deliver_once(workspace, incident.id, stage.began(workspace, incident))
-    except Exception as err:  # raised again: the run fails, the incident waits for the next one
-        stage.failed(workspace, incident, str(err))
+    except Exception as err:  # raised again: the run fails, and the incident is not forgotten
+        stage.broken_off(workspace, incident, str(err))
         raise
     if done.promoted:
         healed = stage.promoted(workspace, incident, done.candidate.version)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
+
 from prefect import flow
 from prefect.client.schemas.objects import State, StateType
 
+from setpoint.errors import SetpointError
 from setpoint.stages import online, retention
 from setpoint.stages import respond as stage
-from setpoint.workspace import open_workspace
+from setpoint.workspace import Workspace, open_workspace
 from tasks import releasing, watching
 from tasks.runs import is_dead
 
@@ -16,18 +20,31 @@ from tasks.runs import is_dead
 def sweep() -> State[None]:
     """Have releases walked on whose run died, open again what a dead run had taken up, tell of
     everything that waits, and drop events and decisions that are kept no longer.
+
+    One that fails keeps none of the others from being done; the run fails at its end.
     """
     workspace = open_workspace()
+    broken = []
+    for chore in _chores(workspace):
+        try:
+            chore()
+        except SetpointError as err:
+            broken.append(str(err))
+    if broken:
+        return State(type=StateType.FAILED, message="; ".join(broken))
+    waiting = stage.waiting(workspace, workspace.clock.now())
+    return State(type=StateType.COMPLETED, message=f"{len(waiting)} incidents wait")
+
+
+def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
     for rollout in workspace.state.unsettled_releases():
         if is_dead(rollout.run):
-            releasing.take_up(workspace, rollout)
+            yield partial(releasing.take_up, workspace, rollout)
     for incident in stage.taken(workspace):
         if is_dead(incident.taken_by):
-            stage.left_behind(workspace, incident)
+            yield partial(stage.left_behind, workspace, incident)
     now = workspace.clock.now()
-    online.forget(workspace, now)
-    retention.forget(workspace, now)
-    waiting = stage.waiting(workspace, now)
-    for incident in waiting:
-        watching.emit(workspace, incident)
-    return State(type=StateType.COMPLETED, message=f"{len(waiting)} incidents wait")
+    for incident in stage.waiting(workspace, now):
+        yield partial(watching.emit, workspace, incident)
+    yield partial(online.forget, workspace, now)
+    yield partial(retention.forget, workspace, now)

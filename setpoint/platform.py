@@ -21,6 +21,7 @@ from setpoint.adapters.services import (
     declare,
     supervisor_pid,
     wait_ready,
+    withdraw,
 )
 from setpoint.errors import PlatformError
 from setpoint.workspace import Ports, Workspace
@@ -63,6 +64,8 @@ def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Por
                 "started_at": datetime.now(UTC).isoformat(),
             }
         )
+        # Runs left by the last life are ended before anybody takes up new ones.
+        withdraw(root, WORKER)
         _start_supervisor(root)
     try:
         _start_services(workspace, ports, mlflow=mlflow, fresh=fresh)

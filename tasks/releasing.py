@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -38,9 +39,10 @@ def _walk_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict
     plan = workspace.project.release
     patience = plan.step_timeout.total_seconds()
     warm_until = time.monotonic() + (plan.warm.total_seconds() if rollout.percent == 100 else 0.0)
-    deadline = max(warm_until, time.monotonic() + patience)
+    deadline = warm_until + patience
+    looks = release.Looks()
     while True:
-        verdict = release.judge_step(workspace, step, held=time.monotonic() < warm_until)
+        verdict = release.judge_step(workspace, step, looks, held=time.monotonic() < warm_until)
         if verdict.outcome != Outcome.INCONCLUSIVE:
             break
         if time.monotonic() > deadline:
@@ -74,10 +76,12 @@ def take_up(workspace: Workspace, rollout: Rollout) -> None:
         back = rollout.roll_back(f"{rollout.attempts} runs died walking it, the last {rollout.run}")
         settle(workspace, back, Verdict())
     else:
-        run_deployment(
+        run: Any = run_deployment(  # called from a task that is not async, it is no coroutine
             "release/release",
             parameters={"version": rollout.challenger},
             timeout=0,
             as_subflow=False,
             idempotency_key=f"{rollout.run}-{rollout.attempts}",
         )
+        # Written down at once: a run that dies before its first step counts as an attempt too.
+        workspace.state.hand_over(rollout, str(run.id))

@@ -16,6 +16,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # Which of its two user interfaces MLflow opens with.
 TABULAR = {"mlflow.experimentKind": "custom_model_development"}
 
+GATED_AGAINST, NOBODY = "gated_against", "nobody"
+"""Tag of a version: the champion that its gates compared it with."""
+
 CHAMPION, CHALLENGER, CANDIDATE = "champion", "challenger", "candidate"
 
 

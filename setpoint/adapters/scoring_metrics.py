@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import urllib.error
+import http.client
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from setpoint.domain.analysis import Traffic
 from setpoint.errors import PlatformError
@@ -32,10 +32,15 @@ class ServiceCounts:
     refused: int = 0
     started: float = 0.0
 
+    @property
+    def total(self) -> Traffic:
+        """All that happened since the process started."""
+        return Traffic(self.requests, self.failed, self.slow, self.refused, restarted=False)
+
     def since(self, before: ServiceCounts) -> Traffic:
         """What happened since ``before``; a restarted service counts from 0 again."""
         if self.started != before.started:
-            return Traffic(self.requests, self.failed, self.slow, self.refused, restarted=True)
+            return replace(self.total, restarted=True)
         return Traffic(
             self.requests - before.requests,
             self.failed - before.failed,
@@ -57,7 +62,7 @@ def read_counts(endpoint: Endpoint, timeout: float = 5.0) -> ServiceCounts:
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             text = answer.read().decode()
-    except (OSError, urllib.error.URLError) as err:
+    except (OSError, http.client.HTTPException) as err:  # URLError is an OSError
         raise PlatformError(
             f"the scoring service does not answer: {err}", where=url, fix="see its log under logs/"
         ) from err

@@ -187,11 +187,18 @@ class StateStore:
                         where=f"release of {fresh.challenger}",
                         fix="wait for its end; a release whose run died is taken up by the sweep",
                     )
-                taken = known.taken_over(fresh.run)
+                taken = known if known.run == fresh.run else known.taken_over(fresh.run)
                 _write_release(db, taken)
                 return taken, False
             _write_release(db, fresh)
             return fresh, True
+
+    def hand_over(self, rollout: Rollout, run: str) -> None:
+        """Say that another run walks a release from now on, unless it moved meanwhile."""
+        with self._change() as db:
+            known = _find_release(db, rollout.challenger)
+            if known is not None and not known.settled and known.run == rollout.run:
+                _write_release(db, known.taken_over(run))
 
     def save_release(self, rollout: Rollout) -> None:
         """Write where a release is; called before each step is acted on.

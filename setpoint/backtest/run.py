@@ -26,12 +26,15 @@ from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.gates import judge
 from setpoint.domain.incidents import Cause, Incident, Status
 from setpoint.domain.training import Rows, as_rows
-from setpoint.errors import DataError, StateError, TrainingError
+from setpoint.errors import BundleError, DataError, StateError, TrainingError
 from setpoint.stages import gate, ingest, respond, train, watch
 from setpoint.stages.assemble import History, cost_columns, final_labels, history
 from setpoint.workspace import StreamClock, Workspace
 
 Tell = Callable[[str], None]
+
+UNTRAINABLE = (TrainingError, DataError, BundleError)
+"""What ends a retraining and not the replay."""
 
 FEW_TIMES = 50
 """Up to so many different event times, e.g. years, the first of them trains by default."""
@@ -230,7 +233,7 @@ def _respond(replay: Replay, taken: Incident, now: datetime) -> None:
         challenger, verdict = _train(replay, now, taken.id, respond.began(workspace, taken))
         tally.trained += 1
         refusal = "" if verdict.passed else f"{challenger} refused: {verdict.summary()}"
-    except TrainingError as err:
+    except UNTRAINABLE as err:
         refusal = f"not trained: {err.what}"
     if refusal:
         tell(f"  {refusal}")
@@ -263,7 +266,7 @@ def _cron(replay: Replay, every: int) -> dict[str, float]:
             try:
                 known_rows, known = train.assemble(workspace, now)
                 model = train.fit(workspace, known_rows, known).model
-            except TrainingError as err:  # its last model goes on, as a cron job's would
+            except UNTRAINABLE as err:  # its last model goes on, as a cron job's would
                 tell(f"cron at {now:%Y-%m-%d %H:%M}: not trained: {err.what}")
             else:
                 streamed_rows = rows.take(part)

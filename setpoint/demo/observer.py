@@ -71,7 +71,8 @@ class Observer:
                 f"passed{_first_refusal(verdict)}", day)  # fmt: skip
             self._mark("retrained", day)
         elif name == "release_step":
-            say("step", f"{entry.subject} {evidence['stage']} passed", day)
+            outcome = evidence["evidence"]["outcome"]
+            say("step", f"{entry.subject} {evidence['stage']} {outcome}", day)
         elif name in ("promoted", "rolled_back"):
             say(name, f"{entry.subject} {name.replace('_', ' ')} {evidence['reason']}", day)
         elif name == "incident_resolved" and "promoted" in evidence["note"]:

@@ -2,9 +2,10 @@
 
 A breach needs proof: the error rate of the plan is the chance that a challenger which is exactly
 at a limit is refused in one step, by each finding. A step is looked at many times before its last
-look; these may only refuse. Half of the error rate is the last look's. The other half is spent
-over the earlier ones as ``1 / (n (n + 1))`` at ``n`` requests, which adds up to 1 over all ``n``:
-the rate holds however often is looked.
+look; these may only refuse. Half of the error rate is for the earlier looks, half for those that
+can end the step (more than one, if it cannot be told whose fault slowness is). Each half is spent
+as ``1 / (k (k + 1))`` at the ``k``-th look of its kind, which adds up to 1 over all ``k``: the rate
+holds however often is looked.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ def analyse(
     alerts: int,
     limits: Limits,
     *,
+    champion_so_far: Traffic | None = None,
+    look: int = 1,
     last: bool,
 ) -> list[Finding]:
     """Judge a step.
@@ -82,30 +85,31 @@ def analyse(
         scores: Scores that the challenger gave, [n].
         alerts: How many of them led to the adverse action.
         limits: What is allowed.
-        last: Whether this is the look that the step ends with; one that is not never passes.
+        champion_so_far: What the champion did since its process started: at 100 % it has no
+            traffic in the step itself.
+        look: Number of this look, from 1, among those of its kind.
+        last: Whether this look can end the step; one that cannot never passes.
 
     Returns:
         Findings; all passed only if nothing is proven against the challenger, its requests are in,
-        and this is the last look.
+        and this look can end the step.
     """
-    n = len(scores)
+    n = min(len(scores), challenger.requests)
     found = [_enough(n, limits.requests, last), _alive(challenger)]
     if n == 0:
         nothing = not_measured("decisions", "no decisions yet", outcome=Outcome.INCONCLUSIVE)
         return [*found, nothing]
-    rate = limits.error_rate / 2
-    if not last:
-        rate /= n * (n + 1)
+    rate = limits.error_rate / 2 / (look * (look + 1))
     found += [
         watch_ceiling(
             "failed_answers", challenger.failed, challenger.requests, limits.failed, rate, 1
         ),
         _slow(challenger, champion, limits, rate),
         _sound(scores),
-        watch_ceiling("alert_rate", alerts, n, limits.alerts, rate, 1),
+        watch_ceiling("alert_rate", alerts, len(scores), limits.alerts, rate, 1),
     ]
     if champion is not None:
-        found.append(_refusals(challenger, champion, rate))
+        found.append(_refusals(challenger, champion_so_far or champion, rate))
     return found
 
 
@@ -148,5 +152,9 @@ def _slow(challenger: Traffic, champion: Traffic | None, limits: Limits, rate: f
 def _refusals(challenger: Traffic, champion: Traffic, rate: float) -> Finding:
     """A version that refuses what the champion takes loses requests, whatever it calls them."""
     total = challenger.requests + challenger.refused
+    if champion.requests + champion.refused == 0:
+        return not_measured(
+            "refused_requests", "the champion has had no requests", outcome=Outcome.INCONCLUSIVE
+        )
     _, ceiling = proportion_bounds(champion.refused, champion.requests + champion.refused, rate)
     return watch_ceiling("refused_requests", challenger.refused, total, ceiling, rate, 1)

@@ -39,7 +39,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "setpoint_latency_seconds",
-            "Time from request to answer of decisions",
+            "Time from request to answer of decisions that were not refused",
             ("version",),
             buckets=SECONDS,
             registry=self._registry,
@@ -65,7 +65,7 @@ class Metrics:
         )
 
     def answered(self, route: str, code: int, seconds: float) -> None:
-        """Count an answer; the latency of decisions alone is kept.
+        """Count an answer; the latency is kept of decisions that were not refused.
 
         Args:
             route: One of the known routes, or ``other``.
@@ -73,7 +73,7 @@ class Metrics:
             seconds: Time from request to answer.
         """
         self._requests.labels(self._version, route, str(code)).inc()
-        if route == "decisions":
+        if route == "decisions" and not 400 <= code < 500:
             self._seconds.observe(seconds)
 
     def decided(self, decision: Decision) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from setpoint.adapters.fairlearn_groups import group_rates
+from setpoint.adapters.mlflow_registry import GATED_AGAINST, NOBODY
 from setpoint.adapters.onnx_export import onnx_scores
 from setpoint.adapters.shap_importance import global_importance
 from setpoint.domain.bundle import Bundle, read_bundle
@@ -51,20 +52,23 @@ def run_gates(workspace: Workspace, candidate: Candidate, training: Training) ->
         error_rate=project.gates.setpoint_error_rate,
         min_sample=project.gates.min_sample,
     )
-    against = _against_champion(workspace, training, judged)
+    against = _against_champion(workspace, candidate, training, judged)
     found += [against] if against is not None else []
     found += _fairness(workspace, rows, judged)
     found += _explainability(workspace, training)
     return Verdict(tuple(found))
 
 
-def _against_champion(workspace: Workspace, training: Training, judged: Judged) -> Finding | None:
+def _against_champion(
+    workspace: Workspace, candidate: Candidate, training: Training, judged: Judged
+) -> Finding | None:
     """Paired with the champion; ``None`` for the first release, which has none."""
     project = workspace.project
     try:
         version = workspace.champion()
     except StateError as err:
         return not_measured("saves_against_champion", str(err))
+    workspace.registry.tag(candidate.version, GATED_AGAINST, version or NOBODY)
     if version is None:
         return None
     try:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION
+from setpoint.adapters.envoy_config import answering
+from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION, GATED_AGAINST, NOBODY
 from setpoint.adapters.scoring_metrics import ServiceCounts, read_counts
 from setpoint.domain.analysis import Limits, analyse
 from setpoint.domain.bundle import read_bundle
@@ -65,11 +66,32 @@ def begin(workspace: Workspace, version: str, cause: str, run: str) -> Rollout:
             fix="release another version",
         )
     rollout, new = workspace.state.begin_release(fresh)
+    if new:
+        _check_champion(workspace, rollout)
     if not rollout.ended:
         workspace.registry.point(CHALLENGER, version)
     if new:
         _record(workspace, rollout, "release_started", {})
     return rollout
+
+
+def _check_champion(workspace: Workspace, rollout: Rollout) -> None:
+    """Give a release up at once that its gates did not see coming.
+
+    Raises:
+        ReleaseError: It was gated against another champion than the one it would replace.
+    """
+    gated = workspace.registry.tags(rollout.challenger).get(GATED_AGAINST)
+    champion = workspace.champion()
+    if champion == rollout.champion and gated == (champion or NOBODY):
+        return
+    reason = f"its gates compared it with {gated or 'nobody known'}, in service is {champion}"
+    settle(workspace, rollout.roll_back(reason), Verdict())
+    raise ReleaseError(
+        reason,
+        where=f"release of {rollout.challenger}",
+        fix="train again: 'setpoint deliver' compares with what is in service",
+    )
 
 
 def enact(workspace: Workspace, rollout: Rollout) -> Step:
@@ -95,16 +117,19 @@ def enact(workspace: Workspace, rollout: Rollout) -> Step:
     weights = {v: w for v, w in rollout.weights().items() if v in serving}
     shadow = rollout.challenger if rollout.stage == Stage.SHADOW else None
     plan = TrafficPlan(f"{rollout.challenger}-{uuid4().hex[:8]}", weights, serving[0], shadow)
-    trusted = {version: weight for version, weight in weights.items() if weight > 0}
-    workspace.state.remember(f"plan:{plan.id}", json.dumps(trusted))
+    may_answer = sorted({version for chain in answering(plan).values() for version in chain})
+    workspace.state.remember(f"plan:{plan.id}", json.dumps(may_answer))
     workspace.router.apply(plan, {v: running[v] for v in serving})
     counts = {} if rollout.ended else {v: read_counts(running[v]) for v in serving}
     return Step(rollout, workspace.clock.now(), counts)
 
 
 def planned(workspace: Workspace, plan: str) -> set[str]:
-    """Versions that may answer under a traffic plan; empty for one that never was."""
-    return set(json.loads(workspace.state.recall(f"plan:{plan}") or "{}"))
+    """Versions that may answer under a traffic plan, standing in for another or not.
+
+    Empty for a plan that never was.
+    """
+    return set(json.loads(workspace.state.recall(f"plan:{plan}") or "[]"))
 
 
 def _serving(rollout: Rollout) -> list[str]:
@@ -116,12 +141,29 @@ def _serving(rollout: Rollout) -> list[str]:
     return [v for v in (rollout.champion, rollout.challenger) if v is not None]
 
 
-def judge_step(workspace: Workspace, step: Step, *, held: bool = False) -> Verdict:
+@dataclass
+class Looks:
+    """How often a step was looked at: before its requests were in, and since."""
+
+    early: int = 0
+    late: int = 0
+
+    def count(self, *, last: bool) -> int:
+        """Count a look; its number among those of its kind."""
+        if last:
+            self.late += 1
+            return self.late
+        self.early += 1
+        return self.early
+
+
+def judge_step(workspace: Workspace, step: Step, looks: Looks, *, held: bool = False) -> Verdict:
     """Judge the present step on the traffic since it began.
 
     Args:
         workspace: The project.
         step: The step as it was enacted.
+        looks: How often it was looked at; counted on.
         held: Whether the step goes on whatever is found: the old version is kept warm.
 
     Raises:
@@ -142,17 +184,22 @@ def judge_step(workspace: Workspace, step: Step, *, held: bool = False) -> Verdi
     )
     try:
         endpoints = workspace.runtime.endpoints()
-        now = {v: read_counts(endpoints[v]).since(step.counts[v]) for v in step.counts}
+        counts = {v: read_counts(endpoints[v]) for v in step.counts}
     except (PlatformError, KeyError) as err:
         return Verdict((not_measured("service", f"a version does not answer: {err}"),))
+    now = {v: counts[v].since(step.counts[v]) for v in counts}
+    champion = rollout.champion or ""
     adverse = workspace.project.actions.positive
+    last = not held and served.num_rows >= needed
     found = analyse(
         now[rollout.challenger],
-        now.get(rollout.champion or ""),
+        now.get(champion),
         served["score"].to_numpy(),
         sum(action == adverse for action in served["action"].to_pylist()),
         _limits(workspace, rollout.challenger, needed),
-        last=not held and served.num_rows >= needed,
+        champion_so_far=counts[champion].total if champion in counts else None,
+        look=looks.count(last=last),
+        last=last,
     )
     return Verdict(tuple(found))
 

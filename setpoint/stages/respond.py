@@ -33,6 +33,13 @@ def taken(workspace: Workspace) -> list[Incident]:
     return [incident for incident in found if incident.status == Status.RESPONDING]
 
 
+def broken_off(workspace: Workspace, incident: Incident, reason: str) -> None:
+    """A response ended in an error: open again, unless its release goes on without it."""
+    releases = workspace.state.releases_for(incident.id)
+    if not releases or releases[-1].settled:
+        failed(workspace, incident, reason)
+
+
 def left_behind(workspace: Workspace, incident: Incident) -> None:
     """End or open again an incident whose run died, by what became of its release."""
     releases = workspace.state.releases_for(incident.id)

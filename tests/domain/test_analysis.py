@@ -49,6 +49,21 @@ def test_what_the_champion_does_not_do_is_refused(broken: dict[str, int], name: 
     assert (found.outcome, _of(found, name)) == (Outcome.FAILED, Outcome.FAILED)
 
 
+def test_refusals_are_seen_where_the_champion_has_no_traffic_in_the_step() -> None:
+    idle = replace(CALM, requests=0)
+    refusing = replace(CALM, refused=180)
+    scores = np.full(200, 0.2)
+    seen = analyse(refusing, idle, scores, 0, LIMITS, champion_so_far=CALM, last=True)
+    assert _of(Verdict(tuple(seen)), "refused_requests") == Outcome.FAILED
+    blind = analyse(refusing, idle, scores, 0, LIMITS, champion_so_far=idle, last=True)
+    assert _of(Verdict(tuple(blind)), "refused_requests") == Outcome.INCONCLUSIVE
+
+
+def test_decisions_that_the_process_did_not_answer_in_the_step_do_not_count() -> None:
+    few = replace(CALM, requests=3)
+    assert _verdict(few).outcome == Outcome.INCONCLUSIVE
+
+
 def test_more_adverse_actions_than_allowed_are_refused() -> None:
     assert _of(_verdict(alerts=60), "alert_rate") == Outcome.FAILED
 
@@ -80,8 +95,10 @@ def test_a_look_that_is_not_the_last_never_passes() -> None:
 def test_every_finding_with_an_error_rate_states_its_part_of_the_plans() -> None:
     early = analyse(CALM, CALM, np.full(50, 0.2), 1, LIMITS, last=False)
     late = analyse(CALM, CALM, np.full(200, 0.2), 1, LIMITS, last=True)
-    assert {f.error_rate for f in early} - {None} == {LIMITS.error_rate / 2 / (50 * 51)}
-    assert {f.error_rate for f in late} - {None} == {LIMITS.error_rate / 2}
+    again = analyse(CALM, CALM, np.full(200, 0.2), 1, LIMITS, look=3, last=True)
+    assert {f.error_rate for f in early} - {None} == {LIMITS.error_rate / 4}
+    assert {f.error_rate for f in late} - {None} == {LIMITS.error_rate / 4}
+    assert {f.error_rate for f in again} - {None} == {LIMITS.error_rate / 24}
 
 
 @pytest.mark.parametrize("requests", [100, 400])
@@ -93,7 +110,8 @@ def test_looking_at_every_request_refuses_no_oftener_than_the_error_rate(request
         for n in range(1, requests + 1):
             calm = replace(CALM, requests=n)
             alerts, last = int(acted[n - 1]), n == requests
-            found = analyse(calm, calm, np.full(n, 0.2), alerts, LIMITS, last=last)
+            look = 1 if last else n
+            found = analyse(calm, calm, np.full(n, 0.2), alerts, LIMITS, look=look, last=last)
             if _of(Verdict(tuple(found)), "alert_rate") == Outcome.FAILED:
                 refused += 1
                 break
@@ -105,7 +123,7 @@ def test_a_bad_challenger_is_refused_long_before_the_last_look() -> None:
     failed = np.cumsum(rng.random(200) < 0.3)
     for n in range(1, 201):
         broken = replace(CALM, requests=n, failed=int(failed[n - 1]))
-        found = analyse(broken, CALM, np.full(n, 0.2), 0, LIMITS, last=False)
+        found = analyse(broken, CALM, np.full(n, 0.2), 0, LIMITS, look=n, last=False)
         if _of(Verdict(tuple(found)), "failed_answers") == Outcome.FAILED:
             break
     assert n < 40

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from setpoint.adapters.gateway_client import Counts
+from setpoint.adapters.mlflow_registry import GATED_AGAINST
 from setpoint.adapters.prefect_api import PrefectApi
 from setpoint.adapters.services import service_status, supervisor_pid
 from setpoint.demo import Script, first_champion, prepare
@@ -48,6 +49,9 @@ def _challenger(workspace: Workspace, seed: int) -> str:
     rows, known = train.assemble(made, None)
     candidate = train.publish(made, train.fit(made, rows, known), ingest.current(made), "test")
     workspace.registry.tag(candidate.version, "gates", "passed")
+    champion = workspace.champion()
+    assert champion is not None
+    workspace.registry.tag(candidate.version, GATED_AGAINST, champion)
     return candidate.version
 
 

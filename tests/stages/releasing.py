@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from setpoint.adapters.mlflow_registry import CHAMPION
+from setpoint.adapters.mlflow_registry import CHAMPION, GATED_AGAINST
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
@@ -21,6 +21,7 @@ def two_versions(folder: Path) -> tuple[Workspace, FakeRouter, FakeRuntime]:
         version = workspace.registry.register(run, Path("pending"), {})
         workspace.registry.tag(version, "bundle_digest", "0" * 64)
         workspace.registry.tag(version, "gates", "passed")
+        workspace.registry.tag(version, GATED_AGAINST, "v1")
     first = Rollout("v1", None, (100,), False, stage=Stage.PROMOTED, settled=True)
     workspace.state.save_release(first)
     workspace.registry.point(CHAMPION, "v1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION
+from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION, GATED_AGAINST
 from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.errors import ReleaseError, StateError
@@ -87,6 +87,15 @@ def test_what_is_in_service_is_not_released_again(made: Made) -> None:
         release.begin(workspace, "v1", "manual", "a run")
 
 
+def test_a_version_that_was_compared_with_another_champion_is_not_released(made: Made) -> None:
+    workspace, router, _ = made
+    workspace.registry.tag("v2", GATED_AGAINST, "v0")
+    with pytest.raises(ReleaseError, match="compared it with v0, in service is v1"):
+        release.begin(workspace, "v2", "manual", "a run")
+    assert workspace.state.unsettled_releases() == [] and router.current() is None
+    assert [e.kind for e in workspace.state.ledger()] == ["rolled_back"]
+
+
 def test_a_registry_that_lost_the_champion_is_no_first_release(made: Made) -> None:
     workspace, _, _ = made
     workspace.registry.point(CHAMPION, None)
@@ -98,6 +107,7 @@ def test_a_version_without_a_digest_of_its_bundle_is_not_started(made: Made) -> 
     workspace, _, runtime = made
     run = workspace.registry.log_run(parameters={}, metrics={}, tags={}, files={})
     version = workspace.registry.register(run, Path("pending"), {})
+    workspace.registry.tag(version, GATED_AGAINST, "v1")
     rollout = release.begin(workspace, version, "manual", "a run")
     with pytest.raises(StateError, match="no digest"):
         release.enact(workspace, rollout)

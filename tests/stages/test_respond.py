@@ -105,6 +105,19 @@ def test_what_a_dead_run_had_taken_up_ends_as_its_release_did(
     assert workspace.state.incident(incident.id).status == status
 
 
+def test_an_error_while_a_release_goes_on_leaves_its_incident_to_that_release(
+    workspace: Workspace,
+) -> None:
+    incident = _taken(workspace, _opened(workspace))
+    rollout = Rollout("v2", "v1", (100,), False, Stage.PROMOTED, cause=incident.id)
+    workspace.state.save_release(rollout)
+    respond.broken_off(workspace, incident, "a process does not stop")
+    assert workspace.state.incident(incident.id).status == Status.RESPONDING
+    workspace.state.save_release(replace(rollout, settled=True))
+    respond.broken_off(workspace, incident, "a page cannot be made")
+    assert workspace.state.incident(incident.id).status == Status.OPEN
+
+
 def test_an_incident_that_healed_meanwhile_is_not_opened_again_by_a_late_sweep(
     workspace: Workspace,
 ) -> None:
