@@ -83,7 +83,8 @@ def _build(workspace: Workspace, candidate: Candidate, images: DockerImages) -> 
                 where="package.image: require",
                 fix="start an engine, or set package.image to auto or never",
             )
-        return Packaged("process", "", f"No Docker engine answers ({reason}). Runs as a process.")
+        short = reason.partition(": ")[0]  # the rest is the client's trace
+        return Packaged("process", "", f"No image: {short}. Runs as a process.")
     base = plan.base_image or DEFAULT_BASE
     tag = f"setpoint/{workspace.project.name}:{candidate.version}"
     try:

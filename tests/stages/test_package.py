@@ -39,7 +39,7 @@ def test_without_an_engine_a_version_runs_as_a_process_and_the_ledger_says_so(
     workspace, candidate = made
     packaged = build_image(_wanting(workspace, "auto"), candidate, DockerImages(NOWHERE))
     assert (packaged.runtime, packaged.image) == ("process", "")
-    assert "No Docker engine answers" in packaged.note
+    assert "no Docker engine answers" in packaged.note
     entry = workspace.state.ledger()[-1]
     assert (entry.kind, entry.evidence["note"]) == ("packaged", packaged.note)
 
