@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -83,7 +81,7 @@ def demo(
 
     Its job: heal what takes the model out of its setpoint, leave alone what does not, lose nothing.
     """
-    from setpoint.demo import Script, run_demo
+    from setpoint.demo import Script, run_demo, show_summary
     from setpoint.domain.world import DRIFT_NAMES
     from setpoint.platform import down
 
@@ -107,51 +105,13 @@ def demo(
     finally:
         if not keep:
             down(folder)
-    show_summary(figures, workspace, keep)
+    show_summary(figures, workspace, console, keep=keep)
     if summary is not None:
         summary.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     left_alone = figures["retrainings"] == 0 and not figures["hurt"]
     good = figures["healed"] or left_alone
     if not good or figures["lost"] or figures["wrong_version"]:
         raise typer.Exit(1)
-
-
-def show_summary(figures: dict[str, Any], workspace: Any, keep: bool) -> None:
-    """Print the figures of a demo; a line is never broken, so that what it names can be copied."""
-    table = Table(title="Summary", title_justify="left", show_header=True, header_style="bold")
-    table.add_column("")
-    for name in ("before", "during", "after"):
-        table.add_column(name, justify="right")
-    for title, key, form in (
-        ("detection rate", "detection_rate", "{:.0%}"),
-        ("cost a day", "cost", "{:,.0f}"),
-    ):
-        cells = [figures[key][n] for n in ("before", "during", "after")]
-        table.add_row(title, *("-" if c is None else form.format(c) for c in cells))
-    console.print(table)
-    for line in _told(figures, workspace, keep):
-        console.print(line, soft_wrap=True)
-
-
-def _told(figures: dict[str, Any], workspace: Any, keep: bool) -> Iterator[str]:
-    from setpoint.report import counted
-
-    for title, key in (("drift to alarm:", "alarm"), ("drift to healed champion:", "heal")):
-        seconds, days = figures[f"seconds_to_{key}"], figures[f"event_time_to_{key}"]
-        if seconds is not None:
-            yield f"{title:<26} {seconds:6.1f} s   {days:.1f} days of event time"
-    yield (
-        f"requests: {figures['requests']:,} sent, {figures['answered']:,} answered, "
-        f"{figures['lost']} lost, {figures['wrong_version']} by a wrong version; "
-        f"{counted(figures['retrainings'], 'retraining')}"
-    )
-    where = os.path.relpath(workspace.root)
-    if keep:
-        yield f"Prefect UI: http://127.0.0.1:{workspace.ports.prefect}"
-    else:
-        yield f"look around:  setpoint up --root {where}   (Prefect and MLflow UI)"
-    yield f"report:       {where}/report.html   figures: {where}/summary.json"
-    yield f"ledger:       setpoint audit --root {where}"
 
 
 def _workspace(project: Path | None, root: Path | None) -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from setpoint.cli import show_summary
 from setpoint.config import load_project
+from setpoint.demo import show_summary
 from setpoint.demo.script import PROJECT, Script
 from setpoint.demo.summary import Played, event_days, summarise
 from setpoint.domain.world import DEMO, World, generate
@@ -73,7 +75,8 @@ def test_the_summary_that_is_shown_keeps_each_line_whole(
 ) -> None:
     figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS, FLOOR)
     figures |= {"seconds_to_alarm": 67.7, "event_time_to_alarm": 17.75, "retrainings": 1}
-    show_summary(figures, SimpleNamespace(root=tmp_path / ("deep" * 20)), keep=False)
+    where: Any = SimpleNamespace(root=tmp_path / ("deep" * 20))
+    show_summary(figures, where, Console(highlight=False), keep=False)
     shown = capsys.readouterr().out.splitlines()
     assert "drift to alarm:              67.7 s   17.8 days of event time" in shown
     assert any(line.startswith("requests: ") and line.endswith("; 1 retraining") for line in shown)

@@ -222,17 +222,7 @@ def fairness_gate(
         error_rate: Chance that a ratio exactly at the floor passes, and that it fails.
     """
     name = f"fairness_{column}"
-    counts = {r.group: (r.hits, r.sample) for r in rates if r.sample >= min_group}
-    small = [r for r in rates if r.sample < min_group]
-    note = ""
-    if small:
-        pooled = (sum(r.hits for r in small), sum(r.sample for r in small))
-        named = ", ".join(f"{r.group} ({r.sample})" for r in small)
-        if pooled[1] >= min_group:
-            counts["small groups"] = pooled
-            note = f"; small groups are {named}"
-        else:
-            note = f"; not judged, under {min_group} rows: {named}"
+    counts, note = _large_enough(rates, min_group)
     total = sum(n for _, n in counts.values())
     if len(counts) < 2:
         reason = f"{len(counts)} groups have {min_group} rows; 2 are needed{note}"
@@ -260,6 +250,22 @@ def fairness_gate(
     return Finding(
         name, outcome, value, floor, "floor", total, error_rate, reason, (low, high), column
     )
+
+
+def _large_enough(
+    rates: Sequence[GroupRateLike], min_group: int
+) -> tuple[dict[str, tuple[int, int]], str]:
+    """Hits and rows by group, small ones pooled; and what became of the small ones."""
+    counts = {r.group: (r.hits, r.sample) for r in rates if r.sample >= min_group}
+    small = [r for r in rates if r.sample < min_group]
+    if not small:
+        return counts, ""
+    pooled = (sum(r.hits for r in small), sum(r.sample for r in small))
+    named = ", ".join(f"{r.group} ({r.sample})" for r in small)
+    if pooled[1] < min_group:
+        return counts, f"; not judged, under {min_group} rows: {named}"
+    counts["small groups"] = pooled
+    return counts, f"; small groups are {named}"
 
 
 def ratio_bounds(
