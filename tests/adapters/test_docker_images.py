@@ -141,15 +141,6 @@ def test_build_lines_keep_what_a_step_wrote_and_drop_the_engine_s_notes() -> Non
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    reason = docker_engine.why_no_engine()
-    if reason:
-        pytest.skip(reason)
-    with docker_engine.private_engine() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
 def base(engine: str) -> str:
     return docker_engine.import_base(engine)
 

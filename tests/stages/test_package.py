@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -48,15 +47,6 @@ def test_an_image_that_is_required_is_not_done_without(made: tuple[Workspace, Ca
     workspace, candidate = made
     with pytest.raises(PlatformError, match="no Docker engine answers"):
         build_image(_wanting(workspace, "require"), candidate, DockerImages(NOWHERE))
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    reason = docker_engine.why_no_engine()
-    if reason:
-        pytest.skip(reason)
-    with docker_engine.private_engine() as address:
-        yield address
 
 
 @pytest.mark.docker
