@@ -37,6 +37,11 @@ check: setup
 bench: setup
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# One of them, e.g. bench-release, bench-analysis, bench-decisions; bench-serving first installs the
+# peers it measures beside ours into .venv-peers, 1 GB.
+bench-%: setup
+	@$(BIN)/python -m benchmarks $* $(ARGS)
+
 # Tests and the scoring image keep to the versions of the runtime lock.
 LOCKS ?= infra/locks
 COMPILE := $(BIN)/uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
@@ -45,4 +50,7 @@ lock: setup
 	@$(COMPILE) pyproject.toml -o $(LOCKS)/runtime.txt
 	@$(COMPILE) pyproject.toml --group dev -c $(LOCKS)/runtime.txt -o $(LOCKS)/dev.txt
 	@$(COMPILE) infra/locks/serving.in -c $(LOCKS)/runtime.txt -o $(LOCKS)/serving.txt
+	@$(COMPILE) pyproject.toml infra/locks/platform.in -c $(LOCKS)/runtime.txt -o $(LOCKS)/platform.txt
+	@$(COMPILE) infra/locks/peers.in -o $(LOCKS)/peers.txt
+	@$(COMPILE) infra/locks/peers-mlserver.in -o $(LOCKS)/peers-mlserver.txt
 	@$(COMPILE) infra/locks/bootstrap.in -o $(LOCKS)/bootstrap.txt

@@ -22,6 +22,24 @@ HEADLINES: dict[str, dict[str, str]] = {
         "p50_ms": "ms through Envoy, median, at a steady rate",
         "p99_ms": "ms through Envoy, 99th percentile, at a steady rate",
     },
+    "serving": {
+        "rps_over_mlflow": "requests a second of ours, durable log on, over `mlflow models serve`",
+        "rps_over_litserve": "the same over LitServe with the same ONNX model",
+        "cpu_us_all_told": "µs of CPU a request, our service and Envoy, 32 connections",
+        "p99_ms_at_1000": "ms through Envoy at 1,000 requests a second, features looked up online",
+        "cold_start_seconds": "seconds from the start of a model's process to its first score",
+    },
+    "release": {
+        "requests": "requests sent while versions were released, killed and broken",
+        "lost": "of them without an answer, counted at the client",
+        "wrong_version": "answered by a version without traffic, or not as the version named would",
+        "seconds_to_zero": "seconds from the deciding sample to 0 % for a bad version, the longest",
+    },
+    "analysis": {
+        "rounds": "simulated releases for each strategy and quality of the challenger",
+        "stated_rate": "chance of promoting what is not better that a plan states",
+        "false_promotion": "the largest measured, of equal and of 5 % worse challengers",
+    },
     "decisions": {
         "kill_rounds": "times that the service was ended by `kill -9` under load",
         "acknowledged": "decisions that clients hold an answer of",
@@ -68,10 +86,38 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
             value = _shown(results.get(name, {}).get(key))
             lines.append(f"| {name} | `{key}` | {value} | {meaning} |")
     for name, figures in results.items():
-        lines += ["", f"## {name}", "", f"`python -m benchmarks.{name}`", ""]
+        lines += ["", f"## {name}", "", f"`make bench-{name}`", ""]
         lines += ["| figure | value |", "|---|---:|"]
-        lines += [f"| {path} | {_shown(value)} |" for path, value in _flat(figures)]
+        plain = {key: value for key, value in figures.items() if not _rows(value)}
+        lines += [f"| {path} | {_shown(value)} |" for path, value in _flat(plain)]
+        for key, value in figures.items():
+            if key not in plain:
+                lines += ["", f"### {key.replace('_', ' ')}", "", *_table(_rows(value))]
     return "\n".join(lines) + "\n"
+
+
+def _rows(value: Any) -> list[dict[str, Any]]:
+    """What is shown as a table of its own: several rows of the same figures; empty otherwise."""
+    rows: list[dict[str, Any]] = []
+    if isinstance(value, list):
+        rows = [dict(one) for one in value if isinstance(one, Mapping)]
+    elif isinstance(value, Mapping) and all(isinstance(one, Mapping) for one in value.values()):
+        rows = [{"": key, **one} for key, one in value.items()]
+    flat = all(not isinstance(x, Mapping | list) for row in rows for x in row.values())
+    alike = len({tuple(row) for row in rows}) == 1
+    return rows if flat and alike and len(rows) > 1 else []
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    used = [key for key in rows[0] if any(row[key] not in ("", None) for row in rows)]
+    words = [any(isinstance(row[key], str) for row in rows) for key in used]
+    head = "|".join(f" {key.replace('_', ' ')} " for key in used)
+    sides = "|".join("---" if text else "---:" for text in words)
+    lines = [f"|{head}|", f"|{sides}|"]
+    for row in rows:
+        cells = ["" if row[key] is None else _shown(row[key]).replace("|", "/") for key in used]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def write(folder: Path = RESULTS, page: Path = PAGE) -> Path:

@@ -18,12 +18,21 @@ from tasks import data, gates, training
 
 @dataclass(frozen=True)
 class Delivery:
-    """How a delivery ended: the candidate, its verdict, and whether it serves now."""
+    """How a delivery ended: the candidate, its verdict, and where its release is.
+
+    Attributes:
+        stage: Promoted, rolled back or held; ``None`` where no gate opened.
+    """
 
     candidate: Candidate
     verdict: Verdict
-    promoted: bool
+    stage: Stage | None
     reason: str
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the candidate serves now."""
+        return self.stage == Stage.PROMOTED
 
 
 def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None) -> Delivery:
@@ -34,17 +43,18 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
     candidate = training.publish(workspace, trained, snapshot, cause)
     verdict = gates.run_gates(workspace, candidate, trained, cause)
     if verdict.outcome != Outcome.PASSED:
-        return Delivery(candidate, verdict, False, verdict.summary())
+        return Delivery(candidate, verdict, None, verdict.summary())
     training.build_image(workspace, candidate)
     ended = walk(workspace, candidate.version, cause)
-    return Delivery(candidate, verdict, ended.stage == Stage.PROMOTED, ended.reason)
+    return Delivery(candidate, verdict, ended.stage, ended.reason)
 
 
 @flow(name="deliver", persist_result=False)
 def deliver(cause: str = "manual") -> State[None]:
     """Train on all that is known and release what is better.
 
-    Ends *Refused* where a gate did not open or the release was rolled back.
+    Ends *Refused* where a gate did not open or the release was rolled back, *NeedsPerson* where the
+    release is held.
 
     Args:
         cause: Why: ``first``, ``manual``, ``schedule``, or an incident's id.
@@ -53,4 +63,5 @@ def deliver(cause: str = "manual") -> State[None]:
     version = done.candidate.version
     if done.promoted:
         return State(type=StateType.COMPLETED, name="Promoted", message=f"{version} is in service")
-    return State(type=StateType.FAILED, name="Refused", message=f"{version}: {done.reason}")
+    name = "NeedsPerson" if done.stage == Stage.HELD else "Refused"
+    return State(type=StateType.FAILED, name=name, message=f"{version}: {done.reason}")

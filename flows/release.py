@@ -8,18 +8,20 @@ from prefect.client.schemas.objects import State, StateType
 from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.stages import release as stage
+from setpoint.stages import respond
 from setpoint.workspace import Workspace, open_workspace
 from tasks import releasing
 from tasks.runs import is_dead
 
 
 def walk(workspace: Workspace, version: str, cause: str) -> Rollout:
-    """Walk a release to its end, from wherever a killed run left it."""
+    """Walk a release to its end, or to where a person is asked, from wherever it was left."""
     rollout = stage.begin(workspace, version, cause, str(runtime.flow_run.id))
     verdict = Verdict()
-    while not rollout.ended:
+    while rollout.walking:
         rollout, verdict = releasing.take_step(workspace, rollout)
-    releasing.settle(workspace, rollout, verdict)
+    end = releasing.settle if rollout.ended else releasing.hold
+    end(workspace, rollout, verdict)
     return rollout
 
 
@@ -36,10 +38,14 @@ def release(version: str) -> State[None]:
         reason = f"gates of {version}: {outcome or 'never run'}; only passed is released"
         return State(type=StateType.FAILED, name="Refused", message=reason)
     known = workspace.state.release(version)
+    if known is not None and known.stage == Stage.HELD:
+        return State(type=StateType.FAILED, name="NeedsPerson", message=known.reason)
     mine = known is not None and known.run == str(runtime.flow_run.id)
     if known is not None and not known.settled and not mine and not is_dead(known.run):
         return State(type=StateType.COMPLETED, message=f"run {known.run} is releasing {version}")
     ended = walk(workspace, version, "manual")
+    respond.after_release(workspace, ended)
     if ended.stage == Stage.PROMOTED:
         return State(type=StateType.COMPLETED, name="Promoted", message=f"{version} is in service")
-    return State(type=StateType.FAILED, name="RolledBack", message=ended.reason)
+    name = "NeedsPerson" if ended.stage == Stage.HELD else "RolledBack"
+    return State(type=StateType.FAILED, name=name, message=ended.reason)

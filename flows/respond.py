@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State, StateType
 
 from flows.deliver import deliver_once
 from setpoint.domain.incidents import Status
+from setpoint.domain.rollout import Stage
 from setpoint.stages import respond as stage
 from setpoint.workspace import open_workspace
 from tasks import watching
@@ -36,6 +37,10 @@ def respond(incident_id: str) -> State[None]:
         # Its state is kept and not raised: a page that fails is shown as failed and heals nothing.
         watching.explain_incident(workspace, healed, return_state=True)
         return State(type=StateType.COMPLETED, name="Healed", message=healed.note)
+    if done.stage == Stage.HELD:
+        asked = stage.held(workspace, incident, f"{done.candidate.version} held: {done.reason}")
+        watching.explain_incident(workspace, asked, return_state=True)
+        return State(type=StateType.FAILED, name="NeedsPerson", message=asked.note)
     after = stage.failed(workspace, incident, f"{done.candidate.version} refused: {done.reason}")
     if after.status == Status.NEEDS_PERSON:
         watching.explain_incident(workspace, after, return_state=True)

@@ -8,6 +8,7 @@ from functools import partial
 from prefect import flow
 from prefect.client.schemas.objects import State, StateType
 
+from setpoint.domain.rollout import Stage
 from setpoint.errors import SetpointError
 from setpoint.stages import online, retention
 from setpoint.stages import respond as stage
@@ -38,7 +39,7 @@ def sweep() -> State[None]:
 
 def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
     for rollout in workspace.state.unsettled_releases():
-        if is_dead(rollout.run):
+        if rollout.stage != Stage.HELD and is_dead(rollout.run):
             yield partial(releasing.take_up, workspace, rollout)
     for incident in stage.taken(workspace):
         if is_dead(incident.taken_by):

@@ -33,7 +33,7 @@ Root = Annotated[
     Path | None, typer.Option("--root", help="State folder; default: SETPOINT_ROOT or .setpoint")
 ]
 
-STRATEGIES = ("canary", "blue_green")
+STRATEGIES = ("canary", "blue_green", "shadow", "ab", "bandit")
 
 STYLES = {
     "drift": ("✦", "yellow"),
@@ -69,7 +69,7 @@ def demo(
     drift: Annotated[str, typer.Option(help="Name of the drift, or none.")] = "concept",
     seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
     strategy: Annotated[
-        str, typer.Option(help="How challengers are released: canary or blue_green.")
+        str, typer.Option(help="How challengers are released, as in the project file.")
     ] = "canary",
     summary: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
     root: Annotated[Path, typer.Option(help="State folder; emptied first.")] = Path(
@@ -240,6 +240,26 @@ def resolve(
     console.print(f"{moved.id} is {moved.status}: {moved.note}", markup=False)
 
 
+@app.command()
+def answer(
+    version: Annotated[str, typer.Argument(help="Version whose release is held.")],
+    note: Annotated[str, typer.Option(help="Why; kept in the ledger.")],
+    promote: Annotated[
+        bool, typer.Option("--promote/--roll-back", help="Go on with its next step, or end it.")
+    ],
+    person: Annotated[str | None, typer.Option(help="Who says so; default: the user.")] = None,
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """Say how a release goes on that is held; the next sweep walks it on."""
+    from getpass import getuser
+
+    from setpoint.stages.release import answer as tell
+
+    told = tell(_workspace(project, root), version, person or getuser(), note, promote=promote)
+    console.print(f"{version}: {told.label}; the next sweep goes on with it", markup=False)
+
+
 def check_writable(file: Path | None) -> None:
     """Refuse a file that cannot be written before the work that it is for.
 
@@ -279,6 +299,21 @@ def export(
         features=names,
     )
     console.print(f"{write(workspace.decisions, query, out):,} decisions in {out}")
+
+
+@app.command()
+def score(
+    source: Annotated[str, typer.Argument(help="File, folder or Delta Lake table, or s3://.")],
+    output: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    version: Annotated[str | None, typer.Option(help="Model version; default: champion.")] = None,
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """Score a table into a Parquet file, offline; what is refused is written beside it."""
+    from setpoint.stages.score import score as write
+
+    check_writable(output)
+    console.print(str(write(_workspace(project, root), source, output, version)), markup=False)
 
 
 @app.command()

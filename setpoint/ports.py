@@ -41,12 +41,15 @@ class TrafficPlan:
             plan while a release lasts, or entities would change sides.
         stable: The version that takes over when another one fails; a key of ``weights``.
         shadow: A version that receives copies of all requests and whose answers are dropped.
+        offset: Where in the order of entities the share of the last version begins, percent, 0 to
+            99; kept from plan to plan while a release lasts.
     """
 
     id: str
     weights: Mapping[str, int]
     stable: str
     shadow: str | None = None
+    offset: int = 0
 
 
 class TrafficRouter(Protocol):
@@ -69,7 +72,7 @@ class ModelRuntime(Protocol):
     """Runs one scoring service per model version."""
 
     kind: str
-    """How it runs: ``process``, ``docker``."""
+    """How it runs: ``process``, ``kubernetes``."""
 
     def start(self, version: str, bundle: Path, digest: str = "") -> Endpoint:
         """Start a version and wait until it is ready, or find it started before.
@@ -111,7 +114,8 @@ class Decision:
         version: Model version that answered.
         bundle_digest: Digest of the bundle that answered.
         shadow: True for mirrored requests, which nobody was answered with.
-        propensity: Probability with which exploration forced the action; ``None`` if it did not.
+        propensity: Probability with which this version was given the request, from the traffic
+            plan; ``None`` where no plan said.
         trace_id: The request id given by the gateway.
     """
 

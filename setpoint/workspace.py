@@ -13,13 +13,12 @@ from setpoint.adapters.files import write_atomically
 from setpoint.adapters.mlflow_registry import CHAMPION, Registry
 from setpoint.adapters.sqlite_state import StateStore
 from setpoint.config import Environment, Project, load_project, read_environment
-from setpoint.errors import StateError
-from setpoint.ports import Clock, ModelRuntime, TrafficRouter
+from setpoint.errors import PlatformError, StateError
+from setpoint.ports import Clock, DecisionLog, ModelRuntime, TrafficRouter
 
 if TYPE_CHECKING:
     from setpoint.adapters.delta import DeltaSnapshots
     from setpoint.adapters.sources import S3Options
-    from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
 
 
 class WallClock:
@@ -119,8 +118,16 @@ class Workspace:
         return self.root / "live.db"
 
     @cached_property
-    def decisions(self) -> SqliteDecisionLog:
-        """The decision log."""
+    def decisions(self) -> DecisionLog:
+        """The decision log.
+
+        Raises:
+            StateError: It cannot be opened.
+        """
+        if self.environment.decisions:
+            from setpoint.adapters.postgres_decisions import PostgresDecisionLog
+
+            return PostgresDecisionLog(self.environment.decisions)
         from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
 
         return SqliteDecisionLog(self.live_store)
@@ -214,14 +221,43 @@ class Workspace:
 
     @cached_property
     def runtime(self) -> ModelRuntime:
-        """Runs model versions as processes."""
+        """Runs model versions: as processes, or as Deployments of a Kubernetes cluster.
+
+        Raises:
+            PlatformError: The cluster's file is wrong, or it is not said where images are.
+        """
+        if self.environment.cluster is not None:
+            from setpoint.adapters.kubernetes_manifests import read_cluster
+            from setpoint.adapters.kubernetes_runtime import KubernetesRuntime
+
+            repository = self.project.package.repository
+            if repository is None:
+                raise PlatformError(
+                    "package.repository is not set",
+                    where=str(self.project_file),
+                    fix="name where a cluster finds the images, without a tag",
+                )
+            cluster = read_cluster(self.environment.cluster)
+            return KubernetesRuntime(cluster, self.project.name, repository)
         from setpoint.adapters.process_runtime import ProcessRuntime
 
-        return ProcessRuntime(self.root, self.live_store)
+        env = self.environment
+        return ProcessRuntime(
+            self.root, self.live_store, decisions=env.decisions, keys=env.key_file
+        )
 
     @cached_property
     def router(self) -> TrafficRouter:
-        """The gateway."""
+        """The gateway: Envoy on this machine, or the cluster's.
+
+        Raises:
+            PlatformError: The cluster's file is wrong.
+        """
+        if self.environment.cluster is not None:
+            from setpoint.adapters.kubernetes_manifests import read_cluster
+            from setpoint.adapters.kubernetes_router import KubernetesRouter
+
+            return KubernetesRouter(read_cluster(self.environment.cluster), self.project.name)
         from setpoint.adapters.envoy import EnvoyRouter
 
         return EnvoyRouter(self.root, self.ports.gateway, self.ports.admin)

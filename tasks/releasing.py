@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -10,9 +11,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 
 from setpoint.domain.findings import Outcome, Verdict
-from setpoint.domain.rollout import Rollout
+from setpoint.domain.rollout import EXPERIMENTS, Rollout, Stage
 from setpoint.errors import SetpointError
 from setpoint.stages import release
+from setpoint.stages.judging import Judge
 from setpoint.workspace import Workspace
 from tasks import show
 
@@ -24,8 +26,8 @@ MOST_ATTEMPTS = 3
 def take_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict]:
     """Enact a step, watch it until it can be judged, say what comes next.
 
-    A step that cannot be enacted or judged, or stays inconclusive until the plan's timeout, is
-    rolled back.
+    A step that cannot be enacted or judged is rolled back; one that stays inconclusive for too
+    long is too, or held, as the plan says.
     """
     try:
         return _walk_step(workspace, rollout)
@@ -35,24 +37,51 @@ def take_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict]
 
 
 def _walk_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict]:
-    step = release.enact(workspace, rollout)
+    begun = release.enact(workspace, rollout)
+    rollout, judge = begun.rollout, Judge(workspace, begun)
     plan = workspace.project.release
     patience = plan.step_timeout.total_seconds()
     warm_until = time.monotonic() + (plan.warm.total_seconds() if rollout.percent == 100 else 0.0)
     deadline = warm_until + patience
-    looks = release.Looks()
+    before = None
     while True:
-        verdict = release.judge_step(workspace, step, looks, held=time.monotonic() < warm_until)
+        started, at = time.monotonic(), datetime.now(UTC).isoformat()
+        verdict = judge.look(held=started < warm_until)
+        looks = {"looked_at": at, "looked_before": before or at}
         if verdict.outcome != Outcome.INCONCLUSIVE:
+            after = rollout.advance(verdict.outcome, verdict.summary())
             break
-        if time.monotonic() > deadline:
-            reason = f"{rollout.label} stayed inconclusive for {patience:g} s: {verdict.summary()}"
-            return rollout.roll_back(reason), verdict
-        time.sleep(POLL_SECONDS)
+        late = judge.overdue() if rollout.stage in EXPERIMENTS else _late(deadline, patience)
+        if late:
+            reason = f"{rollout.label} stayed inconclusive, {late}: {verdict.summary()}"
+            after = rollout.out_of_time(reason, ask=plan.inconclusive == "ask")
+            break
+        if rollout.stage == Stage.BANDIT:
+            after = rollout.move_share(judge.next_share(), workspace.clock.now())
+            if after is not rollout:
+                break
+        before = at
+        # Looks take a twentieth of the time at most, however much there is to read.
+        time.sleep(max(POLL_SECONDS, 20 * (time.monotonic() - started)))
     get_run_logger().info("%s: %s", rollout.label, verdict.summary())
     show.verdict("release-step", verdict, f"{rollout.challenger}: {rollout.label}")
-    release.record_step(workspace, rollout, verdict)
-    return rollout.advance(verdict.outcome, verdict.summary()), verdict
+    release.record_step(workspace, rollout, verdict, looks)
+    return after, verdict
+
+
+def _late(deadline: float, patience: float) -> str:
+    return f"longer than {patience:g} s" if time.monotonic() > deadline else ""
+
+
+@task(name="hold release", cache_policy=NO_CACHE)
+def hold(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
+    """Give the champion all traffic, and have a person asked."""
+    release.hold(workspace, rollout, verdict)
+    show.text(
+        "release",
+        f"## {rollout.challenger} waits for a person\n{rollout.reason}\n\n"
+        f"`setpoint answer {rollout.challenger} --promote --note WHY`, or `--roll-back`",
+    )
 
 
 @task(name="settle release", cache_policy=NO_CACHE)

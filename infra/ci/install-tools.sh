@@ -1,13 +1,14 @@
 #!/bin/sh
-# Installs what some tests need on Debian or Ubuntu: Docker's engine for those marked "docker",
-# Chromium for those that open a page. Does nothing where both are there, and starts neither.
+# Installs what some tests need on Debian or Ubuntu: Docker's engine and a registry for those marked
+# "docker", Chromium for those that open a page. Does nothing where all are there, and starts none.
 set -eu
 
 missing=""
 command -v dockerd >/dev/null 2>&1 || missing="docker.io"
+command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 if [ -z "$missing" ]; then
-    echo "dockerd and chromium are installed"
+    echo "dockerd, docker-registry and chromium are installed"
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then

@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.json as arrow_json
 
+from setpoint.adapters.decision_sql import named_bodies
 from setpoint.errors import DataError
 from setpoint.ports import FIXED, RECORD, DecisionQuery
 
@@ -37,11 +38,6 @@ SAMPLE = 64
 """Rows from which the kinds of fields are guessed."""
 BLOCK = 4 * 1024 * 1024
 """Bytes of JSON that are parsed at a time."""
-
-
-def named_bodies(query: DecisionQuery) -> list[str]:
-    """Which of ``request`` and ``features`` have columns of their own in the answer."""
-    return [body for body in ("request", "features") if getattr(query, body)]
 
 
 def check_columns(query: DecisionQuery) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from setpoint.adapters.docker_probe import (
     first_line,
     log_lines,
     published_port,
+    time_decisions,
     wait_ready,
 )
 from setpoint.adapters.processes import free_port
@@ -40,7 +41,13 @@ from setpoint.errors import PlatformError
 DEFAULT_BASE = "python:3.11-slim-bookworm"
 STATE = "/var/lib/setpoint"
 BUILD_LINES = 15
-NOTES = ("--->", "Removing intermediate container", "Sending build context")
+TIMED_SECONDS = 30.0
+NOTES = (
+    "--->",
+    "Removing intermediate container",
+    "Sending build context",
+    "Expected     or",  # a locked wheel has dozens of digests, which push the reason out
+)
 
 START_ENGINE = "start a Docker engine, or run models as processes, which needs none"
 
@@ -86,12 +93,14 @@ class SmokeResult:
         ready_seconds: From start to the first 200 of ``/health/ready``.
         answer: The decision it gave; ``None`` if no row was sent.
         exit_code: How it ended on SIGTERM; 0 when it drained.
+        seconds: Seconds to each timed answer, warm, one at a time; empty if none was timed.
         logs: Last lines it wrote.
     """
 
     ready_seconds: float
     answer: Mapping[str, Any] | None
     exit_code: int
+    seconds: tuple[float, ...] = field(default=(), repr=False)
     logs: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -204,24 +213,29 @@ class DockerImages:
         image: str,
         request_row: Mapping[str, Any] | None = None,
         *,
+        timed_rows: Sequence[Mapping[str, Any]] = (),
+        cpus: float = 1.0,
         ready_within: float = 60.0,
     ) -> SmokeResult:
         """Run an image once, locked down as in production, and always remove the container.
 
         Locks: read-only root, memory file systems for state and ``/tmp``, no capabilities, no
-        new privileges, 512 MiB, 256 processes.
+        new privileges, ``cpus``, 512 MiB, 256 processes.
 
         Args:
             image: Id or tag.
             request_row: A row to ask one decision for, JSON values; ``None`` for none.
+            timed_rows: Rows whose answers are timed, each with an event id of its own; for
+                half a minute at most.
+            cpus: Processor time that it may use, in cores.
             ready_within: Longest wait for ``/health/ready``, seconds.
 
         Raises:
-            PlatformError: It does not get ready in time, refuses the row, or its own health
+            PlatformError: It does not get ready in time, refuses a row, or its own health
                 check fails; the message ends with its last log lines.
         """
         with self._client() as client:
-            container, port = self._create(client, image)
+            container, port = self._create(client, image, cpus)
             try:
                 started = time.monotonic()
                 container.start()
@@ -230,13 +244,41 @@ class DockerImages:
                 ready = time.monotonic() - started
                 check_health(container)
                 answer = None if request_row is None else decide(container, port, request_row)
+                took = time_decisions(container, port, timed_rows, TIMED_SECONDS)
                 container.stop(timeout=15)
                 code = int(container.wait()["StatusCode"])
-                return SmokeResult(ready, answer, code, tuple(log_lines(container)))
+                return SmokeResult(ready, answer, code, took, tuple(log_lines(container)))
             finally:
                 container.remove(force=True, v=True)
 
-    def _create(self, client: Any, image: str) -> tuple[Any, int]:
+    def push(self, image: str, repository: str, tag: str) -> str:
+        """Send an image to a registry; the engine's own login is used.
+
+        Args:
+            image: Id or tag.
+            repository: Where to, e.g. ``registry.example.org/fraud``.
+            tag: Its tag there.
+
+        Returns:
+            The name that means this image and no other: ``repository@sha256:...``.
+
+        Raises:
+            PlatformError: The registry does not take it.
+        """
+        with self._client() as client:
+            client.images.get(image).tag(repository, tag)
+            answers = list(client.images.push(repository, tag, stream=True, decode=True))
+        faults = [str(one["error"]) for one in answers if "error" in one]
+        digests = [one["aux"]["Digest"] for one in answers if "Digest" in one.get("aux", {})]
+        if faults or not digests:
+            raise PlatformError(
+                f"the image cannot be pushed: {(faults or ['the registry named no digest'])[0]}",
+                where=f"{repository}:{tag}",
+                fix="log the engine in to the registry ('docker login'), or correct the name",
+            )
+        return f"{repository}@{digests[0]}"
+
+    def _create(self, client: Any, image: str, cpus: float) -> tuple[Any, int]:
         # The port is chosen here on the host's network, by the engine on a network of its own.
         port = free_port() if self._network == "host" else 0
         network: dict[str, Any] = (
@@ -256,6 +298,7 @@ class DockerImages:
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
                 mem_limit="512m",
+                nano_cpus=int(cpus * 1e9),
                 pids_limit=256,
                 labels={f"{LABELS}.smoke": "1"},
                 **network,

@@ -1,16 +1,18 @@
-"""Asks a running container whether it serves: readiness, its health check, one decision."""
+"""Asks a running container whether it serves: readiness, its health check, decisions."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from setpoint.errors import PlatformError
 
 PORT = 8080
+WARM_REQUESTS = 5
+ANSWER_SECONDS = 10.0
 LOG_LINES = 15
 
 
@@ -41,7 +43,7 @@ def wait_ready(container: Any, port: int, deadline: float) -> None:
             code = container.attrs["State"]["ExitCode"]
             raise _failed(container, f"it ended with exit code {code} before it was ready")
         try:
-            status, body = _call(port, "GET", "/health/ready", timeout=2.0)
+            status, body = _get(port, "/health/ready")
         except (OSError, http.client.HTTPException) as err:
             last = first_line(err)
         else:
@@ -79,24 +81,70 @@ def decide(container: Any, port: int, row: Mapping[str, Any]) -> Mapping[str, An
     Raises:
         PlatformError: It gives no decision.
     """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    try:
+        return _decide(container, connection, row)
+    finally:
+        connection.close()
+
+
+def time_decisions(
+    container: Any, port: int, rows: Sequence[Mapping[str, Any]], seconds: float
+) -> tuple[float, ...]:
+    """Ask for decisions one after the other over one connection.
+
+    The first few warm the service up and are not timed, if rows are left after them.
+
+    Args:
+        container: A container that is ready.
+        port: Its port on the loopback interface.
+        rows: The rows, JSON values; each with an event id of its own, or it is answered from the
+            decision log.
+        seconds: No row is sent after this time: a slow image is known by few rows.
+
+    Returns:
+        Seconds to each timed answer, in the order of the rows.
+
+    Raises:
+        PlatformError: It gives no decision on a row.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    warm = min(WARM_REQUESTS, len(rows) // 2)
+    took: list[float] = []
+    end = time.monotonic() + seconds
+    try:
+        for row in rows[:warm]:
+            _decide(container, connection, row)
+        for row in rows[warm:]:
+            begin = time.perf_counter()
+            _decide(container, connection, row)
+            took.append(time.perf_counter() - begin)
+            if time.monotonic() > end:
+                break
+    finally:
+        connection.close()
+    return tuple(took)
+
+
+def _decide(
+    container: Any, connection: http.client.HTTPConnection, row: Mapping[str, Any]
+) -> dict[str, Any]:
     body = json.dumps(row, allow_nan=False).encode()
     try:
-        status, answer = _call(port, "POST", "/v1/decisions", body, timeout=10.0)
-        decision = json.loads(answer)
+        connection.request("POST", "/v1/decisions", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        decision = json.loads(answer.read())
     except (OSError, http.client.HTTPException, ValueError) as err:
         raise _failed(container, f"it gave no decision: {first_line(err)}") from err
-    if status != 200 or not isinstance(decision, dict):
-        raise _failed(container, f"it refused the row with status {status}: {decision}")
+    if answer.status != 200 or not isinstance(decision, dict):
+        raise _failed(container, f"it refused the row with status {answer.status}: {decision}")
     return decision
 
 
-def _call(
-    port: int, method: str, path: str, body: bytes | None = None, *, timeout: float
-) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+def _get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
     try:
-        headers = {"Content-Type": "application/json"} if body else {}
-        connection.request(method, path, body, headers)
+        connection.request("GET", path)
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -123,10 +123,13 @@ class EnvoyRouter:
             except ReleaseError:
                 self._restore(before, after)
                 raise
-            self._tidy(after)
 
     def _move(self, before: _Applied | None, after: _Applied) -> None:
-        """Clusters first, then routes: the other order answers 503 in between."""
+        """Clusters first, then routes: the other order answers 503 in between.
+
+        The clusters of the plan before stay until the next one comes: a request that it routed and
+        whose version fails now is still to find the one that stands in.
+        """
         self._write(
             "plan.json", {"plans": [_to_dict(one) for one in (after, before) if one is not None]}
         )
@@ -145,7 +148,7 @@ class EnvoyRouter:
         self._wait(lambda: self._answers_with(after.plan.id), "no answer carries its id")
 
     def _restore(self, before: _Applied | None, after: _Applied) -> None:
-        """Routes first, then clusters."""
+        """The routes go back; the clusters of both plans are there."""
         if before is not None:
             for version, endpoint in before.endpoints.items():
                 self._write(f"watched/eds-{version}.json", assignment(version, endpoint))
@@ -153,13 +156,6 @@ class EnvoyRouter:
         old_id = before.plan.id if before else NO_PLAN
         with contextlib.suppress(ReleaseError):  # the gateway may be what fails
             self._wait(lambda: self._plan_in_answer()[0] == old_id, "", seconds=2.0)
-        self._tidy(before)
-
-    def _tidy(self, applied: _Applied | None) -> None:
-        """Leave out the clusters that only the other plan needed."""
-        plans = [applied.plan] if applied is not None else []
-        label = applied.plan.id if applied is not None else NO_PLAN
-        self._write("watched/cds.json", clusters(plans, self._watched, label))
 
     def _applied(self) -> _Applied | None:
         try:
@@ -321,12 +317,15 @@ def _to_dict(applied: _Applied) -> dict[str, Any]:
         "weights": weights,
         "stable": plan.stable,
         "shadow": plan.shadow,
+        "offset": plan.offset,
         "endpoints": where,
     }
 
 
 def _from_dict(data: dict[str, Any]) -> _Applied:
-    plan = TrafficPlan(data["id"], dict(data["weights"]), data["stable"], data["shadow"])
+    plan = TrafficPlan(
+        data["id"], dict(data["weights"]), data["stable"], data["shadow"], data["offset"]
+    )
     return _Applied(plan, {name: Endpoint(h, p) for name, (h, p) in data["endpoints"].items()})
 
 

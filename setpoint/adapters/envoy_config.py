@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from setpoint.ports import Endpoint, TrafficPlan
 
 ENTITY_HEADER = "x-entity"
 PLAN_HEADER = "x-plan"
+ASSIGNED_HEADER = "x-assigned"
+"""The version that a request is meant for, told to whoever answers it."""
+PROPENSITY_HEADER = "x-propensity"
+"""Share of the entities that this version is meant to answer, above 0 to 1."""
 READY_PATH = "/health/ready"
 NO_PLAN = "none"
 
@@ -107,6 +112,18 @@ def answering(plan: TrafficPlan) -> dict[str, tuple[str, ...]]:
     return {v: (v, *others) if v == plan.stable else (v, plan.stable) for v in trusted}
 
 
+def shares(plan: TrafficPlan) -> list[tuple[str, int]]:
+    """Who answers which part of all entities, in the order of their hashes: version, percent.
+
+    The share of the last version begins at the plan's offset and grows from there, round the
+    circle of a hundred parts; so a version can come twice.
+    """
+    *others, last = plan.weights
+    circle = [version for version in (last, *others) for _ in range(plan.weights[version])]
+    placed = [circle[(part - plan.offset) % 100] for part in range(100)]
+    return [(version, len(list(parts))) for version, parts in groupby(placed)]
+
+
 def routes(plan: TrafficPlan | None, options: GatewayOptions) -> Json:
     """``rds.json``; without a plan every request is answered 503 with the reason.
 
@@ -116,12 +133,7 @@ def routes(plan: TrafficPlan | None, options: GatewayOptions) -> Json:
     table = {
         "name": "gateway",
         "validate_clusters": True,
-        "response_headers_to_add": [
-            {
-                "header": {"key": PLAN_HEADER, "value": plan_id},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
-        ],
+        "response_headers_to_add": [_header(PLAN_HEADER, plan_id)],
         "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [_route(plan, options)]}],
     }
     return _response(plan_id, [table], "config.route.v3.RouteConfiguration")
@@ -153,11 +165,19 @@ def _route(plan: TrafficPlan | None, options: GatewayOptions) -> Json:
     chains = answering(plan)
     alone = all(len(chain) == 1 for chain in chains.values())
     weighted = [
-        {"name": _route_target(chain), "weight": plan.weights[version]}
-        for version, chain in chains.items()
+        {
+            "name": _route_target(chains[version]),
+            "weight": slots,
+            # What the client sent under these names is overwritten.
+            "request_headers_to_add": [
+                _header(ASSIGNED_HEADER, version),
+                _header(PROPENSITY_HEADER, f"{plan.weights[version] / 100:g}"),
+            ],
+        }
+        for version, slots in shares(plan)
     ]
     action: Json = {
-        # In the plan's order: with another order all entities would change sides.
+        # Always in the order of ``shares``: with another order entities would change sides.
         "weighted_clusters": {"clusters": weighted, "use_hash_policy": True},
         "hash_policy": [{"header": {"header_name": ENTITY_HEADER}}],
         # A client's own host could end with what Envoy adds to mirrored requests.
@@ -168,6 +188,13 @@ def _route(plan: TrafficPlan | None, options: GatewayOptions) -> Json:
     if plan.shadow is not None:
         action["request_mirror_policies"] = [{"cluster": f"shadow-{plan.shadow}"}]
     return {"match": {"prefix": "/"}, "route": action}
+
+
+def _header(name: str, value: str) -> Json:
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
 
 
 def _ask_another(options: GatewayOptions) -> Json:

@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from setpoint.adapters.scoring_metrics import bearer
+from setpoint.config import read_environment
 from setpoint.errors import PlatformError, RequestError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Answer:
         plan: Id of the traffic plan under which it was answered; empty without one.
         seconds: From sending (in ``play``: from the moment it was due) to the answer.
         error: Why there is no answer; empty if there is one.
+        at: Wall time at which it came, seconds since the epoch.
     """
 
     id: str
@@ -37,6 +40,7 @@ class Answer:
     plan: str
     seconds: float
     error: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,15 +87,23 @@ class GatewayClient:
         concurrency: Most requests waiting at once, >= 1.
         id_column: Column of a row that holds the event id.
         timeout: Seconds until a request counts as lost.
+        api_key: Sent with every request; ``SETPOINT_API_KEY`` if ``None``, none if empty.
     """
 
     def __init__(
-        self, url: str, concurrency: int = 32, *, id_column: str = "id", timeout: float = 15.0
+        self,
+        url: str,
+        concurrency: int = 32,
+        *,
+        id_column: str = "id",
+        timeout: float = 15.0,
+        api_key: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.concurrency = concurrency
         self.id_column = id_column
         self.timeout = timeout
+        self._headers = bearer(read_environment().api_key if api_key is None else api_key)
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(concurrency)
 
@@ -102,6 +114,7 @@ class GatewayClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self.concurrency, keepalive_timeout=30.0),
             timeout=aiohttp.ClientTimeout(total=self.timeout),
+            headers=self._headers,
         )
         return self
 
@@ -137,14 +150,15 @@ class GatewayClient:
         return [answer for answer in answers if answer is not None]
 
     async def play(
-        self, rows: Sequence[Mapping[str, Any]], rate_per_second: float, entity_column: str
+        self, rows: Iterable[Mapping[str, Any]], rate_per_second: float, entity_column: str
     ) -> list[Answer]:
         """Send rows at a steady rate whether or not answers come (open loop).
 
         A row that waits for one of the ``concurrency`` slots has its waiting counted.
 
         Args:
-            rows: Request rows.
+            rows: Request rows; taken one by one as they are due, so they may go on until told to
+                stop.
             rate_per_second: Requests a second, > 0.
             entity_column: Column by which requests stick to a version.
 
@@ -197,10 +211,11 @@ class GatewayClient:
                 raw = await answer.read()
                 plan = answer.headers.get("x-plan", "")
                 seconds = time.perf_counter() - begin
-                return Answer(event_id, answer.status, _object(raw), plan, seconds)
+                return Answer(event_id, answer.status, _object(raw), plan, seconds, at=time.time())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = f"{type(error).__name__}: {error}"
-            return Answer(event_id, 0, None, "", time.perf_counter() - begin, text)
+            seconds = time.perf_counter() - begin
+            return Answer(event_id, 0, None, "", seconds, text, time.time())
 
 
 def encode(body: Any) -> bytes:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
+from setpoint.adapters.postgres_link import without_password
 from setpoint.adapters.processes import free_port
 from setpoint.adapters.services import (
     ServiceSpec,
@@ -23,6 +24,8 @@ from setpoint.ports import Endpoint
 
 _PREFIX = "model-"
 _HOST = "127.0.0.1"
+_SETTINGS = ("--log", "--keys")
+"""Flags that come from the platform's environment and may change."""
 
 
 class ProcessRuntime:
@@ -35,6 +38,9 @@ class ProcessRuntime:
         ready_seconds: How long a new version may take to get ready.
         known_seconds: How long a version that was started before is waited for.
         stop_seconds: How long it may drain before it is killed.
+        decisions: Address of PostgreSQL if decisions are logged there. A version gets it without
+            the password, which it takes from ``SETPOINT_DECISIONS`` of its supervisor.
+        keys: File of API keys that versions ask for.
     """
 
     kind: str = "process"
@@ -48,6 +54,8 @@ class ProcessRuntime:
         ready_seconds: float = 60.0,
         stop_seconds: float = 10.0,
         known_seconds: float = 10.0,
+        decisions: str = "",
+        keys: Path | None = None,
     ) -> None:
         self.state = state.absolute()
         self.store_file = store_file.absolute()
@@ -55,9 +63,13 @@ class ProcessRuntime:
         self.ready_seconds = ready_seconds
         self.stop_seconds = stop_seconds
         self.known_seconds = known_seconds
+        self._settings = ["--log", without_password(decisions)] if decisions else []
+        self._settings += ["--keys", str(keys.absolute())] if keys is not None else []
 
     def start(self, version: str, bundle: Path, digest: str = "") -> Endpoint:
         """Start a version and wait until it is ready, or find it declared already; see the port.
+
+        One that was declared with another decision log or other keys is restarted with these.
 
         Raises:
             PlatformError: A new one does not get ready, and nothing of it is left running; or it
@@ -68,6 +80,11 @@ class ProcessRuntime:
         port = _flag(known, "--port") if known is not None else None
         if known is not None and port is not None:
             self._check_same(known, bundle.absolute())
+            settings = [part for name in _SETTINGS for part in _flag_of(known, name)]
+            if settings != self._settings:
+                declare(self.state, self._spec(name, version, bundle.absolute(), port, digest))
+                wait_ready(self.state, name, self.ready_seconds)
+                return Endpoint(_HOST, int(port))
             # It may be slow or between two starts; taking it away would not make it better, and
             # the router gives no traffic to a version that does not answer.
             with suppress(PlatformError):
@@ -106,6 +123,7 @@ class ProcessRuntime:
         flags = ["--bundle", str(bundle), "--store", str(self.store_file)]
         flags += ["--host", _HOST, "--port", port, "--version", version]
         flags += ["--digest", digest] if digest else []
+        flags += self._settings
         return ServiceSpec(
             name=name,
             argv=(*self.command, *flags),
@@ -125,6 +143,12 @@ class ProcessRuntime:
             where=known.name,
             fix="stop that version first, or give this bundle a version of its own",
         )
+
+
+def _flag_of(spec: ServiceSpec, name: str) -> list[str]:
+    """A flag of a declaration with its value; empty if it has none."""
+    value = _flag(spec, name)
+    return [] if value is None else [name, value]
 
 
 def _flag(spec: ServiceSpec, name: str) -> str | None:

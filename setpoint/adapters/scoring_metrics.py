@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import urllib.error
 import urllib.request
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from setpoint.config import read_environment
 from setpoint.domain.analysis import Traffic
 from setpoint.errors import PlatformError
 from setpoint.ports import Endpoint
@@ -24,6 +27,7 @@ class ServiceCounts:
         slow: Slower than 50 ms.
         refused: Refused for bad input, 4xx.
         started: When the process started, seconds since the epoch.
+        stood_in: Requests that were meant for another version and answered here, by version.
     """
 
     requests: int
@@ -31,6 +35,12 @@ class ServiceCounts:
     slow: int
     refused: int = 0
     started: float = 0.0
+    stood_in: Mapping[str, int] = field(default_factory=dict)
+
+    def stood_in_since(self, before: ServiceCounts, version: str) -> int:
+        """Requests meant for ``version`` that were answered here since ``before``."""
+        known = 0 if self.started != before.started else before.stood_in.get(version, 0)
+        return self.stood_in.get(version, 0) - known
 
     @property
     def total(self) -> Traffic:
@@ -50,22 +60,37 @@ class ServiceCounts:
         )
 
 
-def read_counts(endpoint: Endpoint, timeout: float = 5.0) -> ServiceCounts:
+def read_counts(
+    endpoint: Endpoint, timeout: float = 5.0, api_key: str | None = None
+) -> ServiceCounts:
     """Read the counters.
 
+    Args:
+        endpoint: Of the service.
+        timeout: Seconds to wait.
+        api_key: A key with the role admin; ``SETPOINT_API_KEY`` if ``None``, none if empty.
+
     Raises:
-        PlatformError: The service does not answer.
+        PlatformError: The service does not answer, or not to this key.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
     url = f"http://{endpoint.host}:{endpoint.port}/metrics"
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
+        key = read_environment().api_key if api_key is None else api_key
+        request = urllib.request.Request(url, headers=bearer(key))
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             text = answer.read().decode()
+    except urllib.error.HTTPError as err:
+        fix = "see its log under logs/"
+        if err.code in (401, 403):
+            fix = "set SETPOINT_API_KEY to a key of its keys file with the role admin"
+        raise PlatformError(f"the scoring service answered {err}", where=url, fix=fix) from err
     except (OSError, http.client.HTTPException) as err:  # URLError is an OSError
         raise PlatformError(
             f"the scoring service does not answer: {err}", where=url, fix="see its log under logs/"
         ) from err
+    stood_in: dict[str, int] = {}
     answered = failed = refused = fast = total = started = 0.0
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -80,7 +105,15 @@ def read_counts(endpoint: Endpoint, timeout: float = 5.0) -> ServiceCounts:
                 total += sample.value
             elif sample.name == "setpoint_started_seconds":
                 started = sample.value
-    return ServiceCounts(int(answered), int(failed), int(total - fast), int(refused), started)
+            elif sample.name == "setpoint_stood_in_total":
+                stood_in[sample.labels["for_version"]] = int(sample.value)
+    slow = int(total - fast)
+    return ServiceCounts(int(answered), int(failed), slow, int(refused), started, stood_in)
+
+
+def bearer(api_key: str) -> dict[str, str]:
+    """The header that a key is sent in; none without a key."""
+    return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 def _scoring(labels: dict[str, str]) -> bool:

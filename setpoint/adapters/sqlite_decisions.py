@@ -11,13 +11,21 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from setpoint.errors import DataError, StateError
+from setpoint.adapters.decision_sql import (
+    BATCH,
+    FORGET_REST,
+    FORGET_ROWS,
+    Dialect,
+    check_aware,
+    chunks,
+    json_text,
+)
+from setpoint.errors import StateError
 from setpoint.ports import Decision, DecisionQuery, Label
 
 if TYPE_CHECKING:
@@ -27,13 +35,6 @@ Durability = Literal["full", "normal"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-CHUNK = 500
-BATCH = 16_384
-"""Rows that are read at a time."""
-FORGET_ROWS = 500
-"""Rows that are dropped in one transaction."""
-FORGET_REST = 0.005
-"""Seconds without the write lock after each, at least."""
 FREE_THE_STORE = "free disk space or end the process that holds the store, then send it again"
 
 SCHEMA = (
@@ -95,8 +96,13 @@ def store_errors(where: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection, *, synced: bool = True) -> Iterator[None]:
     """All or nothing; inside an outer transaction, a part of that one.
+
+    Args:
+        connection: Made by ``connect``.
+        synced: Whether it survives a power cut, where the connection's transactions do. One that
+            does not survives a killed process, and the next synced one makes it survive too.
 
     Raises:
         sqlite3.Error: The store is locked, full or broken; nothing was written.
@@ -104,6 +110,19 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     if connection.in_transaction:
         yield
         return
+    durable = None if synced else connection.execute("PRAGMA synchronous").fetchone()[0]
+    if durable is not None:
+        connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        with _whole(connection):
+            yield
+    finally:
+        if durable is not None:
+            connection.execute(f"PRAGMA synchronous = {durable}")
+
+
+@contextmanager
+def _whole(connection: sqlite3.Connection) -> Iterator[None]:
     _begin(connection)
     try:
         yield
@@ -181,7 +200,7 @@ class SqliteDecisionLog:
         """
         found: dict[str, Decision] = {}
         with store_errors(self._where):
-            for chunk in _chunks(ids):
+            for chunk in chunks(ids):
                 query = f"SELECT {COLUMNS} FROM decisions WHERE shadow = 0 AND id IN ("
                 query += ",".join("?" * len(chunk)) + ") ORDER BY seq"
                 for row in self._connection.execute(query, chunk):
@@ -209,7 +228,7 @@ class SqliteDecisionLog:
                 " known_at = excluded.known_at",
                 rows,
             )
-            for chunk in _chunks(one.id for one in labels):
+            for chunk in chunks(one.id for one in labels):
                 query = "SELECT id FROM decisions WHERE shadow = 0 AND id IN ("
                 query += ",".join("?" * len(chunk)) + ")"
                 known.update(row[0] for row in self._connection.execute(query, chunk))
@@ -226,9 +245,9 @@ class SqliteDecisionLog:
             StateError: The store failed.
         """
         # here, for the scoring service does without Arrow
-        from setpoint.adapters.sqlite_decision_read import read
+        from setpoint.adapters.decision_window import read
 
-        return read(self._connection, self._where, query)
+        return read(self._fetch, query, DIALECT, -1)
 
     def batches(self, query: DecisionQuery, rows: int = BATCH) -> Iterator[pa.Table]:
         """As ``read``, at most ``rows`` rows a table: memory does not grow with the window.
@@ -244,9 +263,13 @@ class SqliteDecisionLog:
             DataError: A time has no time zone, or there is no such column.
             StateError: The store failed; also while it is read.
         """
-        from setpoint.adapters.sqlite_decision_read import batches
+        from setpoint.adapters.decision_window import batches
 
-        return batches(self._connection, self._where, query, rows)
+        return batches(self._fetch, query, DIALECT, rows)
+
+    def _fetch(self, text: str, values: list[Any]) -> list[tuple[Any, ...]]:
+        with store_errors(self._where):
+            return self._connection.execute(text, values).fetchall()
 
     def forget(self, before: datetime) -> int:
         """Drop decisions of events before ``before`` with their labels; returns how many.
@@ -322,9 +345,9 @@ def _row(decision: Decision) -> tuple[Any, ...]:
         decision.propensity,
         decision.bundle_digest,
         decision.trace_id,
-        _text(list(decision.reasons)),
-        _text(dict(decision.request)),
-        _text(dict(decision.features)),
+        json_text(list(decision.reasons)),
+        json_text(dict(decision.request)),
+        json_text(dict(decision.features)),
     )
 
 
@@ -346,26 +369,13 @@ def _decision(row: tuple[Any, ...]) -> Decision:
     )
 
 
-def _text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
 def micros(moment: datetime, name: str) -> int:
     """Microseconds since 1970.
 
     Raises:
         DataError: The time called ``name`` has no time zone.
     """
-    if moment.tzinfo is None:
-        raise DataError(
-            f"{name} {moment.isoformat()} has no time zone",
-            where=name,
-            fix="give an aware time, e.g. datetime(..., tzinfo=UTC)",
-        )
-    return (moment - EPOCH) // MICROSECOND
+    return (check_aware(moment, name) - EPOCH) // MICROSECOND
 
 
-def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(ids)
-    while chunk := list(islice(rest, CHUNK)):
-        yield chunk
+DIALECT = Dialect("?", "CAST({} AS BLOB)", micros)

@@ -228,6 +228,25 @@ class StateStore:
             _write_release(db, replace(rollout, settled=True))
             _append(db, time, kind, subject, evidence)
 
+    def answer_release(
+        self, told: Rollout, time: datetime, subject: str, evidence: Mapping[str, Any]
+    ) -> None:
+        """Write what a person said to a held release, and say so in the ledger, both or neither.
+
+        Raises:
+            ReleaseError: It is not held any more.
+        """
+        with self._change() as db:
+            known = _find_release(db, told.challenger)
+            if known is None or known.stage != Stage.HELD:
+                raise ReleaseError(
+                    f"the release of {told.challenger} is not held any more",
+                    where="release",
+                    fix="'setpoint status' shows where it is",
+                )
+            _write_release(db, told)
+            _append(db, time, "release_answered", subject, evidence)
+
     def release(self, challenger: str) -> Rollout | None:
         """The release of a version, if there was one."""
         with self._connect() as db:
@@ -314,7 +333,7 @@ def _write_release(db: sqlite3.Connection, rollout: Rollout) -> None:
     db.execute(
         "INSERT INTO releases VALUES (?, ?, ?) ON CONFLICT (challenger) "
         "DO UPDATE SET stage = excluded.stage, body = excluded.body",
-        (rollout.challenger, rollout.stage, canonical(asdict(rollout))),
+        (rollout.challenger, rollout.stage, canonical(rollout.to_dict())),
     )
 
 
@@ -330,10 +349,7 @@ def _unsettled(db: sqlite3.Connection) -> list[Rollout]:
 
 
 def _rollout(body: str) -> Rollout:
-    content = json.loads(body)
-    return Rollout(
-        **{**content, "steps": tuple(content["steps"]), "stage": Stage(content["stage"])}
-    )
+    return Rollout.from_dict(json.loads(body))
 
 
 def _number(incident_id: str) -> int:

@@ -21,6 +21,12 @@ class Environment(Section):
         data_root: Folder in which relative data addresses start, if not the project file's
             (``SETPOINT_DATA``).
         tracking_uri: MLflow; empty for the embedded SQLite (``MLFLOW_TRACKING_URI``).
+        decisions: PostgreSQL that takes the decisions, with its password; empty for the
+            embedded SQLite (``SETPOINT_DECISIONS``).
+        key_file: File of the API keys that model versions ask for (``SETPOINT_KEYS``).
+        api_key: The key that the platform itself sends them (``SETPOINT_API_KEY``).
+        cluster: File that says which Kubernetes cluster runs the versions; none: this machine
+            does (``SETPOINT_CLUSTER``).
     """
 
     root: Path = Path(".setpoint")
@@ -31,6 +37,10 @@ class Environment(Section):
     s3_secret_key: str = Field("", repr=False)
     tracking_uri: str = ""
     data_root: Path | None = None
+    decisions: str = Field("", repr=False)
+    key_file: Path | None = None
+    api_key: str = Field("", repr=False)
+    cluster: Path | None = None
 
 
 def read_environment() -> Environment:
@@ -45,4 +55,8 @@ def read_environment() -> Environment:
         s3_secret_key=env.get("AWS_SECRET_ACCESS_KEY", ""),
         tracking_uri=env.get("MLFLOW_TRACKING_URI", ""),
         data_root=Path(env["SETPOINT_DATA"]) if env.get("SETPOINT_DATA") else None,
+        decisions=env.get("SETPOINT_DECISIONS", ""),
+        key_file=Path(env["SETPOINT_KEYS"]) if env.get("SETPOINT_KEYS") else None,
+        api_key=env.get("SETPOINT_API_KEY", ""),
+        cluster=Path(env["SETPOINT_CLUSTER"]) if env.get("SETPOINT_CLUSTER") else None,
     )

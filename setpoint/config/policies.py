@@ -86,16 +86,46 @@ class Gates(Section):
     explainability: Explainability = Explainability()
 
 
+class Experiment(Section):
+    """How an A/B test or a bandit is decided, by what decisions cost once their truth is known."""
+
+    share: Annotated[Whole, Field(ge=1, le=99)] = Field(
+        50, description="Percent of the traffic that the challenger gets; a bandit's first share."
+    )
+    floor: Annotated[Whole, Field(ge=1, le=50)] = Field(
+        10, description="Percent that a bandit leaves to either version."
+    )
+    every: PositiveDuration = Field(
+        timedelta(hours=1), description="Event time between looks, and between a bandit's moves."
+    )
+    min_outcomes: Annotated[Whole, Field(ge=30)] = Field(
+        500, description="Decisions of each version whose truth is known."
+    )
+    planned: Annotated[Whole, Field(ge=100)] = Field(
+        10_000, description="Decisions of both at which the test is sharpest; it is valid at any."
+    )
+    min_gain: Annotated[Share, Field(gt=0)] = Field(
+        0.05, description="Saving worth a change, share of the champion's cost a decision."
+    )
+    longest: PositiveDuration = Field(
+        timedelta(days=60), description="Event time after which there was not enough data."
+    )
+
+
 class Release(Section):
     """How a challenger takes over."""
 
-    strategy: Literal["canary", "blue_green"] = Field(
-        "canary", description="By steps, or all at once with the old version kept warm."
+    strategy: Literal["canary", "blue_green", "shadow", "ab", "bandit"] = Field(
+        "canary",
+        description="By steps; all at once with the old version kept warm; after a shadow alone; "
+        "by the outcomes of an even split; by outcomes that move the split.",
     )
-    shadow_requests: Annotated[Whole, Field(ge=0)] = Field(200, description="Mirrored requests.")
+    shadow_requests: Annotated[Whole, Field(ge=0)] = Field(
+        200, description="Mirrored requests, decided by both, before anyone is answered."
+    )
     steps: tuple[Annotated[Whole, Field(ge=1, le=100)], ...] = (5, 25, 50, 100)
     step_requests: Annotated[Whole, Field(ge=1)] = Field(
-        50, description="Requests the challenger answers at each step before it is judged."
+        100, description="Requests the challenger answers at each step before it is judged."
     )
     warm: Duration = Field(
         timedelta(0),
@@ -104,11 +134,28 @@ class Release(Section):
     max_error_share: Share = Field(0.01, description="Failed answers allowed.")
     max_slow_share: Share = Field(0.01, description="Answers slower than 50 ms allowed.")
     max_alert_ratio: Annotated[Number, Field(gt=1)] = Field(
-        3.0, description="Adverse actions, challenger over what its own training data showed."
+        3.0,
+        description="Adverse actions over what its training data showed, or that over them.",
     )
+    max_score_shift: Share = Field(
+        0.2, description="Mean distance of its scores from the champion's."
+    )
+    max_action_shift: Share = Field(
+        0.3, description="Distance of its share of adverse actions from the champion's."
+    )
+    max_flips: Share = Field(
+        0.3, description="Mirrored requests on which the action may differ, in any segment."
+    )
+    segments: tuple[str, ...] = Field(
+        (), description="Columns by which a shadow is told apart beside the protected ones."
+    )
+    experiment: Experiment = Experiment()
     error_rate: ErrorRate = 0.01
     step_timeout: PositiveDuration = Field(
-        timedelta(minutes=10), description="Wall time after which an inconclusive step rolls back."
+        timedelta(minutes=10), description="Wall time after which an inconclusive step is given up."
+    )
+    inconclusive: Literal["roll_back", "ask"] = Field(
+        "roll_back", description="What follows then, and after an experiment's longest time."
     )
 
     @model_validator(mode="after")
@@ -116,6 +163,9 @@ class Release(Section):
         if list(self.steps) != sorted(set(self.steps)) or self.steps[-1:] != (100,):
             rule = "steps rise and end with 100, e.g. [5, 25, 50, 100]"
             refuse("Release", [Fault(("steps",), list(self.steps), rule)])
+        if self.strategy == "shadow" and self.shadow_requests == 0:
+            rule = "strategy shadow is decided by mirrored requests: at least 1"
+            refuse("Release", [Fault(("shadow_requests",), 0, rule)])
         return self
 
 
@@ -126,6 +176,15 @@ class Package(Section):
         "auto", description="Container image: where a Docker engine answers, never, or always."
     )
     base_image: str | None = Field(None, description="Base of the image; none: the default.")
+    max_p99_ms: Annotated[Number, Field(gt=0)] = Field(
+        50.0, description="Milliseconds that 99 of 100 answers of the image must keep to."
+    )
+    latency_requests: Annotated[Whole, Field(ge=300, le=100_000)] = Field(
+        1000, description="Recent events whose answers are timed, one at a time."
+    )
+    repository: str | None = Field(
+        None, description="Where the image is pushed to, without a tag; none: it stays here."
+    )
 
 
 class Bands(Section):

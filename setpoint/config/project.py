@@ -51,7 +51,9 @@ class Project(Section):
     def _references(self) -> Self:
         refuse(
             "Project",
-            reference_faults(self.data, self.target, self.costs, self.features, self.gates),
+            reference_faults(
+                self.data, self.target, self.costs, self.features, self.gates, self.release
+            ),
         )
         refuse("Project", input_faults(self.feature_spec().names))
         refuse("Project", self._keep_faults())

@@ -15,7 +15,7 @@ from setpoint.config.decisions import Costs
 from setpoint.config.features import Features
 from setpoint.config.fields import Section
 from setpoint.config.mistakes import explain
-from setpoint.config.policies import Gates
+from setpoint.config.policies import Gates, Release
 from setpoint.config.project import Project
 from setpoint.config.references import reference_faults
 from setpoint.errors import ProjectFileError
@@ -134,7 +134,7 @@ def _mappings(tree: yaml.Node | None) -> Iterator[tuple[str, yaml.MappingNode]]:
 def _beside(content: dict[str, Any]) -> list[dict[str, Any]]:
     """Wrong references of a file that has other mistakes as well, where they can be told."""
     sections: dict[str, type[Section]] = {"data": Data, "target": Target, "costs": Costs}
-    sections |= {"features": Features, "gates": Gates}
+    sections |= {"features": Features, "gates": Gates, "release": Release}
     try:
         read = {n: kind.model_validate(content.get(n, {})) for n, kind in sections.items()}
     except ValidationError:

@@ -10,7 +10,7 @@ from setpoint.config.data import Data, Target
 from setpoint.config.decisions import Costs
 from setpoint.config.features import Features
 from setpoint.config.fields import Fault, Place
-from setpoint.config.policies import Gates
+from setpoint.config.policies import Gates, Release
 from setpoint.domain.schema import ColumnKind
 
 RESERVED = ("label", "label_known_at")
@@ -51,7 +51,12 @@ def same_but_for_case(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def reference_faults(
-    data: Data, target: Target, costs: Costs, features: Features, gates: Gates
+    data: Data,
+    target: Target,
+    costs: Costs,
+    features: Features,
+    gates: Gates,
+    release: Release,
 ) -> list[Fault]:
     """All references to columns and entities that cannot be followed or make no sense."""
     faults = [
@@ -63,7 +68,7 @@ def reference_faults(
     if alike := same_but_for_case(list(data.columns)):
         rule = f"differs from {alike[0]!r} only in case; give it another name and its own as source"
         faults.append(Fault(("data", "columns", alike[1]), alike[1], rule))
-    for use in _uses(data, costs, features, gates):
+    for use in _uses(data, costs, features, gates, release):
         faults += _use_faults(use, data, target)
     faults += _target_faults(data, target)
     known = list(data.entities)
@@ -88,7 +93,9 @@ def input_faults(names: tuple[str, ...]) -> list[Fault]:
     return faults
 
 
-def _uses(data: Data, costs: Costs, features: Features, gates: Gates) -> Iterator[_Use]:
+def _uses(
+    data: Data, costs: Costs, features: Features, gates: Gates, release: Release
+) -> Iterator[_Use]:
     yield _Use(("data", "event_id"), data.event_id, "the event id", ("id",))
     yield _Use(("data", "event_time"), data.event_time, "the event time", ("time",))
     for name, column in data.entities.items():
@@ -107,6 +114,9 @@ def _uses(data: Data, costs: Costs, features: Features, gates: Gates) -> Iterato
             yield _Use(place, window.column, "what a window aggregates", kinds)
     for i, column in enumerate(gates.explainability.forbidden):
         yield _Use(("gates", "explainability", "forbidden", i), column, "a forbidden column", _ANY)
+    for i, column in enumerate(release.segments):
+        kinds = ("category", "boolean", "integer")
+        yield _Use(("release", "segments", i), column, "a segment", kinds)
     for name in Costs.model_fields:
         column = getattr(costs, name).column
         if column is not None:

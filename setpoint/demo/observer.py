@@ -8,6 +8,7 @@ from typing import Any
 
 from setpoint.demo.script import Script
 from setpoint.demo.summary import Played
+from setpoint.domain.experiment import NAME as SAVING
 from setpoint.domain.ledger import Entry
 from setpoint.stages.release import planned
 from setpoint.workspace import Workspace
@@ -71,8 +72,7 @@ class Observer:
                 f"passed{_first_refusal(verdict)}", day)  # fmt: skip
             self._mark("retrained", day)
         elif name == "release_step":
-            outcome = evidence["evidence"]["outcome"]
-            say("step", f"{entry.subject} {evidence['stage']} {outcome}", day)
+            say("step", f"{entry.subject} {evidence['stage']} {_step(evidence['evidence'])}", day)
         elif name in ("promoted", "rolled_back"):
             say(name, f"{entry.subject} {name.replace('_', ' ')} {evidence['reason']}", day)
         elif name == "incident_resolved" and "promoted" in evidence["note"]:
@@ -83,6 +83,12 @@ class Observer:
             say("waits", f"{entry.subject}: {evidence['note']}", day)
             if name == "incident_needs_person":
                 self._mark("needs_person", day)
+
+
+def _step(judged: dict[str, Any]) -> str:
+    """Outcome of a step, with what an experiment knows."""
+    saving = [f["reason"] for f in judged["findings"] if f["name"] == SAVING]
+    return "; ".join([judged["outcome"], *saving])
 
 
 def _first_refusal(verdict: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ MARK = ".demo"
 
 
 WARM = "12s"
-"""How long the demo's old version stands by after a blue-green switch."""
+"""How long the demo's old version stands by after all traffic was switched at once."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Script:
     Attributes:
         seed: Of the world.
         drift: Name of the drift, ``none`` for a world that stays as it is.
-        strategy: How challengers are released: ``canary`` or ``blue_green``.
+        strategy: How challengers are released, as in the project file.
         history: Days of history that train the first champion.
         drift_after: Days of streaming before the drift.
         after: Days of streaming after the healed champion took over.
@@ -82,8 +82,8 @@ def prepare(script: Script, root: Path) -> tuple[Workspace, World]:
     world = generate(replace(DEMO, seed=script.seed, days=days, drift=drift))
     project_file = root / "setpoint.yaml"
     text = PROJECT.read_text("utf-8").replace("seed: 0", f"seed: {script.seed}")
-    if script.strategy == "blue_green":
-        text = text.replace("strategy: canary", "strategy: blue_green")
+    text = text.replace("strategy: canary", f"strategy: {script.strategy}")
+    if script.strategy in ("blue_green", "shadow"):
         text = text.replace("warm: 0s ", f"warm: {WARM} ")
     project_file.write_text(text, "utf-8")
     workspace = open_workspace(project_file, root)

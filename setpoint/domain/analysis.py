@@ -10,6 +10,7 @@ holds however often is looked.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from setpoint.domain.findings import (
     not_measured,
     proportion_bounds,
     watch_ceiling,
+    watch_floor,
 )
 
 MIN_CHAMPION = 20
@@ -36,7 +38,10 @@ class Limits:
         requests: Requests needed before a step can pass.
         failed: Share of failed answers, 0 to 1.
         slow: Share of answers slower than 50 ms, 0 to 1.
-        alerts: Share of adverse actions, 0 to 1.
+        alerts: Share of adverse actions, at most, 0 to 1.
+        fewest_alerts: Share of adverse actions, at least, 0 to 1.
+        score_shift: Mean distance of its scores from the champion's, 0 to 1.
+        action_shift: Difference of its share of adverse actions from the champion's, 0 to 1.
         error_rate: Chance of refusing, in one step, a challenger exactly at one of the limits.
     """
 
@@ -45,6 +50,20 @@ class Limits:
     slow: float
     alerts: float
     error_rate: float
+    fewest_alerts: float = 0.0
+    score_shift: float = 1.0
+    action_shift: float = 1.0
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Scores that a version gave, [n], and how many of them led to the adverse action."""
+
+    scores: npt.NDArray[np.float64]
+    alerts: int
+
+    def __len__(self) -> int:
+        return len(self.scores)
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,7 @@ class Traffic:
         slow: Answered later than 50 ms.
         refused: Refused as bad input.
         restarted: Whether its process died meanwhile.
+        replaced: Requests meant for it that another version answered in its place.
     """
 
     requests: int
@@ -64,15 +84,26 @@ class Traffic:
     slow: int
     refused: int
     restarted: bool
+    replaced: int = 0
+
+    @property
+    def meant(self) -> int:
+        """Requests meant for it; one that it failed and another answered counts once."""
+        return self.requests + max(0, self.replaced - self.failed)
+
+    @property
+    def missed(self) -> int:
+        """How many of them it did not answer well."""
+        return max(self.failed, self.replaced)
 
 
 def analyse(
     challenger: Traffic,
     champion: Traffic | None,
-    scores: npt.NDArray[np.float64],
-    alerts: int,
+    decided: Decided,
     limits: Limits,
     *,
+    beside: Decided | None = None,
     champion_so_far: Traffic | None = None,
     look: int = 1,
     last: bool,
@@ -82,9 +113,10 @@ def analyse(
     Args:
         challenger: What it did.
         champion: What the champion did in the same period; ``None`` without one.
-        scores: Scores that the challenger gave, [n].
-        alerts: How many of them led to the adverse action.
+        decided: What the challenger decided.
         limits: What is allowed.
+        beside: What the champion decided in the same period, or last where it has no traffic;
+            ``None`` if that is compared otherwise.
         champion_so_far: What the champion did since its process started: at 100 % it has no
             traffic in the step itself.
         look: Number of this look, from 1, among those of its kind.
@@ -94,20 +126,27 @@ def analyse(
         Findings; all passed only if nothing is proven against the challenger, its requests are in,
         and this look can end the step.
     """
-    n = min(len(scores), challenger.requests)
+    n = min(len(decided), challenger.requests)
     found = [_enough(n, limits.requests, last), _alive(challenger)]
+    rate = limits.error_rate / 2 / (look * (look + 1))
+    if challenger.meant:
+        missed, meant = challenger.missed, challenger.meant
+        found.append(watch_ceiling("failed_answers", missed, meant, limits.failed, rate, 1))
     if n == 0:
         nothing = not_measured("decisions", "no decisions yet", outcome=Outcome.INCONCLUSIVE)
         return [*found, nothing]
-    rate = limits.error_rate / 2 / (look * (look + 1))
+    counts = (decided.alerts, len(decided))
     found += [
-        watch_ceiling(
-            "failed_answers", challenger.failed, challenger.requests, limits.failed, rate, 1
-        ),
         _slow(challenger, champion, limits, rate),
-        _sound(scores),
-        watch_ceiling("alert_rate", alerts, len(scores), limits.alerts, rate, 1),
+        _sound(decided.scores),
+        watch_ceiling("alert_rate", *counts, limits.alerts, rate, 1),
+        watch_floor("fewest_alerts", *counts, limits.fewest_alerts, rate, 1),
     ]
+    if beside is not None:
+        found += [
+            score_shift(decided.scores, beside.scores, limits.score_shift, rate),
+            _action_shift(decided, beside, limits.action_shift, rate),
+        ]
     if champion is not None:
         found.append(_refusals(challenger, champion_so_far or champion, rate))
     return found
@@ -129,6 +168,56 @@ def _alive(challenger: Traffic) -> Finding:
 def _sound(scores: npt.NDArray[np.float64]) -> Finding:
     unsound = int(np.sum(~np.isfinite(scores) | (scores < 0) | (scores > 1)))
     return check_value("unsound_scores", float(unsound), 0.0, "ceiling", sample=len(scores))
+
+
+def score_shift(
+    challenger: npt.NDArray[np.float64],
+    champion: npt.NDArray[np.float64],
+    limit: float,
+    rate: float,
+) -> Finding:
+    """How far the challenger's scores lie from the champion's: the distance of Wasserstein.
+
+    It fails only on proof: the distance that is left when each distribution is moved by as much
+    as its sample can err (Dvoretzky, Kiefer and Wolfowitz, with the constant of Massart, 1990).
+
+    Args:
+        challenger: Its scores, [n], 0 to 1; others are left out.
+        champion: Its scores, [m], of other rows of the same traffic.
+        limit: Distance allowed, 0 to 1.
+        rate: Chance that a distance of exactly ``limit`` is found too large.
+    """
+    ours, theirs = (np.sort(x[np.isfinite(x)].clip(0, 1)) for x in (challenger, champion))
+    fewest = min(len(ours), len(theirs))
+    if fewest < MIN_CHAMPION:
+        reason = f"{fewest} scores of one version, {MIN_CHAMPION} needed"
+        return not_measured("score_shift", reason, outcome=Outcome.INCONCLUSIVE)
+    edges = np.union1d(ours, theirs)
+    below = [np.searchsorted(x, edges[:-1], "right") / len(x) for x in (ours, theirs)]
+    gap, width = np.abs(below[0] - below[1]), np.diff(edges)
+    # Each side errs with half of the rate, in either direction.
+    slack = math.sqrt(math.log(4 / rate) / 2) * (len(ours) ** -0.5 + len(theirs) ** -0.5)
+    value = float((gap * width).sum())
+    low = float((np.maximum(gap - slack, 0) * width).sum())
+    failed = low > limit
+    reason = f"at least {low:.4g} from the champion's, {limit:.4g} allowed"
+    outcome = Outcome.FAILED if failed else Outcome.PASSED
+    return Finding("score_shift", outcome, value, limit, "ceiling", fewest, rate, reason)
+
+
+def _action_shift(decided: Decided, beside: Decided, limit: float, rate: float) -> Finding:
+    """Difference of the shares of adverse actions, proven by bounds of each."""
+    fewest = min(len(decided), len(beside))
+    if fewest < MIN_CHAMPION:
+        reason = f"{fewest} actions of one version, {MIN_CHAMPION} needed"
+        return not_measured("action_shift", reason, outcome=Outcome.INCONCLUSIVE)
+    low, high = proportion_bounds(decided.alerts, len(decided), rate / 2)
+    low_beside, high_beside = proportion_bounds(beside.alerts, len(beside), rate / 2)
+    apart = max(low - high_beside, low_beside - high, 0.0)
+    value = abs(decided.alerts / len(decided) - beside.alerts / len(beside))
+    outcome = Outcome.FAILED if apart > limit else Outcome.PASSED
+    reason = f"at least {apart:.4g} from the champion's share, {limit:.4g} allowed"
+    return Finding("action_shift", outcome, value, limit, "ceiling", fewest, rate, reason)
 
 
 def _slow(challenger: Traffic, champion: Traffic | None, limits: Limits, rate: float) -> Finding:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
-from setpoint.errors import SetpointError
+from setpoint.errors import PlatformError, SetpointError
 from setpoint.serving.engine import REQUEST_SECONDS
-from setpoint.serving.server import Settings, run, say
+from setpoint.serving.log import ServiceLog
+from setpoint.serving.server import RESERVE_MEGABYTES, Settings, run
 
 LONGEST_SECONDS = 3600
+# read here too, as setpoint.config would bring all of its own dependencies along
+DECISIONS = "SETPOINT_DECISIONS"
+KEYS = "SETPOINT_KEYS"
 
 
 def main() -> int:
@@ -18,6 +23,17 @@ def main() -> int:
     Returns:
         Exit code: 0 after an orderly stop, 1 if the service could not start.
     """
+    flags = vars(_parser().parse_args())
+    log = ServiceLog(flags["version"])
+    try:
+        run(Settings(**{**flags, "log": _log_address(flags["log"])}), log)
+    except SetpointError as error:
+        log.say("error", "not_started", error=type(error).__name__, message=str(error))
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m setpoint.serving", description=__doc__)
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--store", type=Path, required=True, help="SQLite file, made if missing")
@@ -33,13 +49,45 @@ def main() -> int:
         default=REQUEST_SECONDS,
         help="how long a request may wait for its turn before it is answered 503",
     )
-    parser.add_argument("--keys", type=Path, help="file of API keys; without it all may ask")
-    try:
-        run(Settings(**vars(parser.parse_args())))
-    except SetpointError as error:
-        say(str(error))
-        return 1
-    return 0
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        default=os.environ.get(KEYS) or None,
+        help=f"file of API keys; default: {KEYS}; without either all may ask",
+    )
+    parser.add_argument(
+        "--reserve-megabytes",
+        type=int,
+        default=RESERVE_MEGABYTES,
+        help="disk space kept back, so that a full disk costs nobody an answer at once; 0: none",
+    )
+    parser.add_argument(
+        "--log",
+        help=f"PostgreSQL that takes the decisions, without password; default: {DECISIONS}; "
+        "without either they are in the store",
+    )
+    return parser
+
+
+def _log_address(flag: str | None) -> str:
+    """The address of the decision log; its password is never a flag, which all could read.
+
+    Raises:
+        StateError: It is not one of PostgreSQL.
+        PlatformError: The flag has a password.
+    """
+    known = os.environ.get(DECISIONS, "")
+    if not flag:
+        return known
+    from setpoint.adapters.postgres_link import without_password
+
+    if without_password(flag) != flag:
+        raise PlatformError(
+            "the address has a password, which every user of this machine can read there",
+            where="--log",
+            fix=f"leave it out, and give the whole address as {DECISIONS}, or set PGPASSWORD",
+        )
+    return known if known and without_password(known) == flag else flag
 
 
 def _seconds(text: str) -> float:

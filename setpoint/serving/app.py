@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -13,6 +15,7 @@ import msgspec
 
 from setpoint.domain.bundle import Bundle
 from setpoint.ports import Decision
+from setpoint.serving.batch import LARGEST_BATCH, Batches, Sent, answer_of, media_types
 from setpoint.serving.engine import Engine, Find, Learn, Probe, Score
 from setpoint.serving.keys import Keyring, Role
 from setpoint.serving.metrics import CONTENT_TYPE, Metrics
@@ -21,11 +24,12 @@ from setpoint.serving.problems import Refusal, Unavailable, problem
 from setpoint.serving.rows import LARGEST_LABELS, LARGEST_ROW, RowReader, read_labels
 from setpoint.serving.trace import trace_of
 
-MOST_DISCARDED = 4 * 1024 * 1024
+MOST_DISCARDED = 16 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that the refusal arrives."""
 PROBE_SECONDS = 1.0
 """How long a readiness verdict holds."""
 DECISION = "/v1/decisions/"
+_SHARE = re.compile(r"[0-9]{0,3}\.?[0-9]{1,20}(?:[eE]-?[0-9]{1,2})?", re.ASCII)
 JSON = [("content-type", "application/json")]
 PROBLEM = [("content-type", "application/problem+json")]
 
@@ -68,7 +72,7 @@ class App:
         version: Model version, as answered.
         engine: A started engine.
         metrics: Its counters.
-        on_fault: Called with what broke when it was not the client's fault.
+        on_fault: Called with what broke when it was not the client's fault, and the trace id.
         keys: Who may ask; everybody if ``None``.
     """
 
@@ -78,7 +82,7 @@ class App:
         version: str,
         engine: Engine,
         metrics: Metrics,
-        on_fault: Callable[[Exception], None],
+        on_fault: Callable[[Exception, str], None],
         keys: Keyring | None = None,
     ) -> None:
         self._bundle = bundle
@@ -89,11 +93,13 @@ class App:
         self._keys = keys
         self._description = msgspec.json.encode(describe(bundle, version, keys is not None))
         self._reader = RowReader(bundle.table)
+        self._batches = Batches(engine, self._reader, metrics)
         self._probed = (-PROBE_SECONDS, False)
         self.draining = False
         self.in_flight = 0
         self._routes = {
             "/v1/decisions": Route("POST", "decisions", "score", self._decide),
+            "/v1/batch": Route("POST", "batch", "score", self._decide_batch),
             "/v1/labels": Route("POST", "labels", "label", self._learn),
             "/health/live": Route("GET", "live", "", self._live),
             "/health/ready": Route("GET", "ready", "", self._ready),
@@ -133,14 +139,13 @@ class App:
             return name, await route.handler(scope, protocol, trace_id)
         except Refusal as refusal:
             if not admitted:
-                with suppress(Refusal):  # a body left unread would break the connection
-                    await _body(scope, protocol, 0)
+                await _discard(scope, protocol)
             self._metrics.refused(refusal.rule)
             error = refusal
         except Unavailable as unavailable:
             error = unavailable
         except Exception as fault:  # a bug costs its request an answer, and no other anything
-            self._on_fault(fault)
+            self._on_fault(fault, trace_id)
             error = Unavailable("the service failed on this request", status=500)
         return name, Answer(error.status, problem(error), [*PROBLEM, *error.headers])
 
@@ -158,9 +163,28 @@ class App:
 
     async def _decide(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
         row = self._reader.read(await _body(scope, protocol, LARGEST_ROW))
-        decision = await self._engine.submit(Score(row, _is_shadow(scope), trace_id))
+        sent = _sent(scope, trace_id)
+        work = Score(row, sent.shadow, sent.trace_id, sent.propensity)
+        decision = await self._engine.submit(work)
         self._metrics.decided(decision)
-        return Answer(200, msgspec.json.encode(_answer_of(decision)), JSON)
+        meant_for = scope.headers.get("x-assigned")
+        if meant_for and meant_for != self._version and not sent.shadow:
+            self._metrics.stood_in(meant_for[:64])
+        return Answer(200, msgspec.json.encode(answer_of(decision)), JSON)
+
+    async def _decide_batch(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+        read = False
+        try:
+            types = media_types(scope.headers.get("content-type"), scope.headers.get("accept"))
+            with self._batches.admitted():
+                read = True
+                body = await _body(scope, protocol, LARGEST_BATCH)
+                found = await self._batches.decide(body, *types, _sent(scope, trace_id))
+        except (Refusal, Unavailable):
+            if not read:
+                await _discard(scope, protocol)
+            raise
+        return Answer(200, found, [("content-type", types[1])])
 
     async def _learn(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
         labels = read_labels(await _body(scope, protocol, LARGEST_LABELS))
@@ -195,15 +219,25 @@ class App:
         texts = self._bundle.decision.reasons
         manifest = self._bundle.manifest
         ours = decision.bundle_digest == self._bundle.digest  # else another bundle's manifest says
-        shown = _answer_of(decision) | {
+        shown = answer_of(decision) | {
             "event_time": decision.event_time,
             "features": decision.features,
+            "contributions": await self._contributions(decision) if ours else None,
             "reasons": [texts.get(code, code) for code in decision.reasons],
             "trace_id": decision.trace_id,
             "snapshot": manifest.snapshot.digest if ours else None,
             "commit": manifest.commit if ours else None,
         }
         return Answer(200, msgspec.json.encode(shown), JSON)
+
+    async def _contributions(self, decision: Decision) -> list[dict[str, Any]]:
+        scorer, texts = self._engine.scorer, self._bundle.decision.reasons
+        inputs = scorer.inputs(decision.features)
+        found = await asyncio.to_thread(scorer.contributions, inputs)
+        return [
+            {"feature": name, "text": texts.get(name, name), "log_odds": value}
+            for name, value in found.items()
+        ]
 
     async def _live(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
         return Answer(200, b'{"status":"live"}', JSON)
@@ -230,22 +264,24 @@ class App:
         return Answer(200, self._description, JSON)
 
 
-def _answer_of(decision: Decision) -> dict[str, Any]:
-    return {
-        "decision_id": decision.id,
-        "score": decision.score,
-        "action": decision.action,
-        "threshold": decision.threshold,
-        "reason_codes": decision.reasons,
-        "model_version": decision.version,
-        "model_digest": decision.bundle_digest,
-    }
-
-
 def _is_shadow(scope: Any) -> bool:
     """Whether the gateway mirrored this request: it then puts ``-shadow`` into the host."""
     host = scope.authority or scope.headers.get("host") or ""
     return "-shadow" in host
+
+
+def _sent(scope: Any, trace_id: str) -> Sent:
+    shadow = _is_shadow(scope)
+    share = None if shadow else _propensity(scope.headers.get("x-propensity"))
+    return Sent(shadow, trace_id, share)
+
+
+def _propensity(text: str | None) -> float | None:
+    """The share of traffic that the gateway says this version has; what is malformed is none."""
+    if text is None or not _SHARE.fullmatch(text):
+        return None
+    share = float(text)
+    return share if 0 < share <= 1 else None
 
 
 def _wrong_method(scope: Any, method: str) -> Refusal:
@@ -256,6 +292,12 @@ def _wrong_method(scope: Any, method: str) -> Refusal:
         status=405,
         headers=[("allow", method)],
     )
+
+
+async def _discard(scope: Any, protocol: Any) -> None:
+    """Read a body that nobody wants: left unread it would break the connection."""
+    with suppress(Refusal):
+        await _body(scope, protocol, 0)
 
 
 async def _body(scope: Any, protocol: Any, largest: int) -> bytes:

@@ -1,8 +1,14 @@
 """Group commit: one thread that takes what waits, and acknowledges it once it is on disk.
 
-A batch is one transaction: features from the online store, one call of the model, the decisions
-into the log, commit; then all of it is answered. There is no timer: a batch is what arrived
-while the one before was being written. A store that fails costs its batch a 503 and nothing else.
+A batch is two transactions: its events into the online store, which gives the features; then, after
+one call of the model, the decisions into the log. Only the second is synced to the disk, which
+syncs the first too; then all of it is answered. Between the two the store is free: a version that
+is slow or hangs keeps no other one waiting. There is no timer: a batch is what arrived while the
+one before was being written. A store that fails costs its batch a 503 and nothing else.
+
+A log elsewhere syncs nothing here, so the first transaction is synced too. It is written inside
+the second one: versions that share the store write one after the other, and what then stands in
+the log, also from another machine, is what is answered.
 """
 
 from __future__ import annotations
@@ -16,12 +22,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from setpoint.adapters.sqlite_decisions import SqliteDecisionLog, transaction
+from setpoint.adapters.sqlite_decisions import transaction
 from setpoint.domain.bundle import Bundle
 from setpoint.errors import StateError
-from setpoint.ports import Decision, Label, OnlineStore
+from setpoint.ports import Decision, DecisionLog, Label, OnlineStore
 from setpoint.serving.deadlines import Deadlines
 from setpoint.serving.problems import Refusal, Unavailable
+from setpoint.serving.reserve import Reserve
 from setpoint.serving.rows import Row, RowReader, same_event
 from setpoint.serving.scorer import Scorer
 
@@ -30,15 +37,18 @@ MOST_WAITING = 4096
 REQUEST_SECONDS = 5.0
 
 Result = Any
+Key = tuple[str, bool]
+"""A decision: its id, and whether it is a mirrored one."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A row to be decided."""
+    """A row to be decided, and what is logged beside it."""
 
     row: Row
     shadow: bool
     trace_id: str
+    propensity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,9 +82,12 @@ class Engine:
         version: Model version as logged and answered.
         connection: The store, made by ``sqlite_decisions.connect``; used by this engine alone.
         online: The online feature store on the same connection.
-        log: The decision log on the same connection.
-        on_fault: Called with what broke when it was neither the client's nor the store's fault.
+        log: The decision log, on the same connection or elsewhere.
+        on_fault: Called with what broke, a store or this service, and the trace id of the
+            request if it was a single one.
         seconds: How long a request may wait.
+        log_elsewhere: Whether the log is not on the same connection.
+        reserve: Disk space that is given up before a full disk costs anybody an answer.
     """
 
     def __init__(
@@ -83,9 +96,11 @@ class Engine:
         version: str,
         connection: sqlite3.Connection,
         online: OnlineStore,
-        log: SqliteDecisionLog,
-        on_fault: Callable[[Exception], None],
+        log: DecisionLog,
+        on_fault: Callable[[Exception, str], None],
         seconds: float = REQUEST_SECONDS,
+        log_elsewhere: bool = False,
+        reserve: Reserve | None = None,
     ) -> None:
         self.bundle = bundle
         self._deadlines = Deadlines(seconds)
@@ -93,9 +108,12 @@ class Engine:
         self._connection = connection
         self._online = online
         self._log = log
+        self._log_elsewhere = log_elsewhere
+        self._reserve = reserve
         self._on_fault = on_fault
-        self._scorer = Scorer(bundle)
+        self.scorer = Scorer(bundle)
         self._reader = RowReader(bundle.table)
+        self._names = bundle.features.names
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         with transaction(connection):
@@ -154,61 +172,92 @@ class Engine:
         try:
             results = self._commit([work for work, _ in batch])
         except (sqlite3.Error, StateError) as error:
-            unavailable = Unavailable(f"the store cannot be written: {error}")
-            results = [unavailable] * len(batch)
+            if self._reserve is not None and self._reserve.give_up():
+                self._settle(batch)
+                return
+            self._on_fault(error, "")
+            # of a log elsewhere a client is not told the address
+            what = "" if self._log_elsewhere else f": {getattr(error, 'what', error)}"
+            results = [Unavailable(f"the store cannot be written{what}")] * len(batch)
         except Exception as error:  # one row must never stop the service: find it, answer the rest
             if len(batch) > 1:
                 for job in batch:
                     self._settle([job])
                 return
-            self._on_fault(error)
+            self._on_fault(error, getattr(batch[0][0], "trace_id", ""))
             results = [Unavailable("the service failed on this request", status=500)]
         # one wake-up of the event loop for the whole batch
         batch[0][1].get_loop().call_soon_threadsafe(_deliver, batch, results)
 
     def _commit(self, works: Sequence[Work]) -> list[Result]:
         results: list[Result] = [None] * len(works)
-        with transaction(self._connection):
-            self._decide(works, results)
-            for index, work in enumerate(works):
-                if isinstance(work, Learn):
-                    results[index] = self._log.add_labels(work.labels)
-                    self._online.learn(work.labels)
-                elif isinstance(work, Find):
-                    results[index] = self._log.find([work.id]).get(work.id)
-                elif isinstance(work, Probe):
-                    self._connection.execute(
-                        "INSERT INTO service_probe VALUES (1, 1)"
-                        " ON CONFLICT (id) DO UPDATE SET n = n + 1"
-                    )
-        return results
-
-    def _decide(self, works: Sequence[Work], results: list[Result]) -> None:
-        """Fill in the results of all ``Score`` works: known answers, conflicts, new decisions."""
         scores = [(i, work) for i, work in enumerate(works) if isinstance(work, Score)]
         known = self._log.find(work.row.id for _, work in scores if not work.shadow)
-        leaders: dict[tuple[str, bool], Score] = {}
+        leaders: dict[Key, Score] = {}
         for _, work in scores:
             if work.shadow or work.row.id not in known:
                 leaders.setdefault((work.row.id, work.shadow), work)
         fresh = dict(zip(leaders, self._score(list(leaders.values())), strict=True))
-        self._log.append(list(fresh.values()))
+        with transaction(self._connection):
+            self._answer(scores, leaders, known, self._record(fresh), results)
+            for index, other in enumerate(works):
+                if isinstance(other, Learn):
+                    results[index] = self._log.add_labels(other.labels)
+                    self._online.learn(other.labels)
+                elif isinstance(other, Find):
+                    results[index] = self._log.find([other.id]).get(other.id)
+                elif isinstance(other, Probe):
+                    self._connection.execute(
+                        "INSERT INTO service_probe VALUES (1, 1)"
+                        " ON CONFLICT (id) DO UPDATE SET n = n + 1"
+                    )
+                    if self._log_elsewhere:
+                        self._log.append([])
+        return results
+
+    def _record(self, fresh: dict[Key, Decision]) -> dict[Key, Decision]:
+        """Log new decisions; what another service decided meanwhile stands."""
+        if not fresh:
+            return fresh
+        served = [identity for identity, shadow in fresh if not shadow]
+        if self._log_elsewhere:  # no lock keeps another machine from being first
+            self._log.append(list(fresh.values()))
+            first = self._log.find(served)
+        else:
+            first = self._log.find(served)
+            mine = [one for key, one in fresh.items() if key[1] or key[0] not in first]
+            self._log.append(mine)
+        return {key: own if key[1] else first.get(key[0], own) for key, own in fresh.items()}
+
+    def _answer(
+        self,
+        scores: Sequence[tuple[int, Score]],
+        leaders: dict[Key, Score],
+        known: dict[str, Decision],
+        logged: dict[Key, Decision],
+        results: list[Result],
+    ) -> None:
+        """Fill in the results of all ``Score`` works: known answers, conflicts, new decisions."""
         for index, work in scores:
             key = (work.row.id, work.shadow)
-            decision = fresh[key] if key in fresh else known[work.row.id]
-            same = work is leaders.get(key) or same_event(self._reader, decision.request, work.row)
+            decision = logged[key] if key in logged else known[work.row.id]
+            own = work is leaders.get(key) and decision.version == self._version
+            own = own and not self._log_elsewhere
+            same = own or same_event(self._reader, decision.request, work.row)
             results[index] = decision if same else _conflict(work.row.id)
 
     def _score(self, works: list[Score]) -> list[Decision]:
+        """Decide rows. While the model works nobody waits for the store, however slow it is."""
         if not works:
             return []
-        rows = self._online.serve([work.row.event for work in works])
-        scores, raw = self._scorer.score(rows)
+        with transaction(self._connection, synced=self._log_elsewhere):
+            rows = self._online.serve([work.row.event for work in works])
+        scores, raw = self.scorer.score(rows)
         spec = self.bundle.decision
         adverse = [i for i, score in enumerate(scores) if score >= spec.threshold]
         reasons: dict[int, list[str]] = {}
         if adverse:
-            texts = self._scorer.reasons([rows[i] for i in adverse], raw[adverse])
+            texts = self.scorer.reasons([rows[i] for i in adverse], raw[adverse])
             reasons = dict(zip(adverse, texts, strict=True))
         if not all(map(math.isfinite, scores)):
             raise ArithmeticError("the model gave a score that is no number")
@@ -225,6 +274,7 @@ class Engine:
                 version=self._version,
                 bundle_digest=self.bundle.digest,
                 shadow=work.shadow,
+                propensity=work.propensity,
                 trace_id=work.trace_id,
             )
             for i, work in enumerate(works)
@@ -234,7 +284,7 @@ class Engine:
         values: Iterable[float | str] = (*row[0], *row[1])
         return {
             name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in zip(self.bundle.features.names, values, strict=True)
+            for name, value in zip(self._names, values, strict=True)
         }
 
 

@@ -12,6 +12,8 @@ from setpoint.ports import Decision
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Latency buckets; 50 ms is the objective."""
 SCORES = tuple(i / 20 for i in range(1, 21))
+MOST_VERSIONS = 32
+"""Versions that are told apart for which this one stood in."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -63,6 +65,21 @@ class Metrics:
             ("version", "rule"),
             registry=self._registry,
         )
+
+        self._stood_in = Counter(
+            "setpoint_stood_in",
+            "Decisions on requests that the gateway meant for another version",
+            ("version", "for_version"),
+            registry=self._registry,
+        )
+        self._known: set[str] = set()
+
+    def stood_in(self, version: str) -> None:
+        """Count a decision on a request that was meant for another version."""
+        if len(self._known) < MOST_VERSIONS:
+            self._known.add(version)
+        if version in self._known:  # what a client makes up must not fill the memory
+            self._stood_in.labels(self._version, version).inc()
 
     def answered(self, route: str, code: int, seconds: float) -> None:
         """Count an answer; the latency is kept of decisions that were not refused.

@@ -8,10 +8,22 @@ from http import HTTPStatus
 from typing import Any
 
 from setpoint.domain.bundle import Bundle
+from setpoint.serving.arrow import MEDIA_TYPE
+from setpoint.serving.batch import LARGEST_BATCH, MOST_ROWS
 from setpoint.serving.keys import Role
 from setpoint.serving.problems import PREFIX
 from setpoint.serving.rows import LARGEST_LABELS, LARGEST_ROW, LONGEST_ID
-from setpoint.serving.schemas import DIGEST, IDENTITY, TEXT, TIME, example_row, row_schema
+from setpoint.serving.schemas import (
+    CONTRIBUTIONS,
+    DIGEST,
+    IDENTITY,
+    OUTCOMES,
+    ROWS,
+    TEXT,
+    TIME,
+    example_row,
+    row_schema,
+)
 
 Json = dict[str, Any]
 
@@ -38,6 +50,7 @@ class Operation:
         answer: The name of the answer's schema; empty for plain text.
         problems: Rules by status of what can be refused.
         body: The name of the request's schema; empty without a body.
+        arrow: Whether request and answer can be Arrow IPC streams too.
     """
 
     path: str
@@ -49,6 +62,7 @@ class Operation:
     answer: str
     problems: Mapping[int, Sequence[str]] = field(default_factory=dict)
     body: str = ""
+    arrow: bool = False
 
 
 OPERATIONS = (
@@ -63,6 +77,23 @@ OPERATIONS = (
         "Decision",
         {**BODY, 409: ("conflict",), 422: ROW_RULES, **TIMED},
         "Row",
+    ),
+    Operation(
+        "/v1/batch",
+        "post",
+        "decideBatch",
+        "Decide many rows",
+        "Each row is decided and logged as if it had come alone; the answer has one entry for "
+        "each, in order: its decision, or the problem with it. On 503 the same request can be "
+        "sent again: what was decided gets the same answer. The answer is of the request's type "
+        "unless `accept` names the other. Arrow streams are uncompressed and flat. At most "
+        f"{MOST_ROWS} rows and {LARGEST_BATCH} bytes.",
+        "score",
+        "Outcomes",
+        {**BODY, 400: ("bad_json", "bad_arrow"), 415: ("media_type",), 422: ("batch", "arrow")}
+        | TIMED,
+        "Rows",
+        arrow=True,
     ),
     Operation(
         "/v1/decisions/{id}",
@@ -153,11 +184,13 @@ def _operation(operation: Operation, bundle: Bundle, keyed: bool) -> Json:
         described["description"] = operation.text
     if operation.path.startswith("/v1/"):
         names = ["traceparent", "request_id", *(["id"] if "{id}" in operation.path else [])]
+        names += ["propensity"] if operation.role == "score" else []
         described["parameters"] = [_ref("parameters", name) for name in names]
     if operation.body:
-        example = example_row(bundle) if operation.body == "Row" else _labels_example(bundle)
-        content = {"schema": _ref("schemas", operation.body), "example": example}
-        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+        example = _body_example(operation.body, bundle)
+        content = _content(operation, operation.body)
+        content["application/json"]["example"] = example
+        described["requestBody"] = {"required": True, "content": content}
     if keyed and operation.role is not None:
         problems |= KEYED
         described["security"] = [{"key": [operation.role]}]
@@ -169,9 +202,16 @@ def _operation(operation: Operation, bundle: Bundle, keyed: bool) -> Json:
 def _answer(operation: Operation) -> Json:
     content: Json = {"text/plain": {"schema": {"type": "string"}}}
     if operation.answer:
-        content = {"application/json": {"schema": _ref("schemas", operation.answer)}}
+        content = _content(operation, operation.answer)
     headers = {name: _ref("headers", name) for name in ("x-request-id", "traceparent")}
     return {"description": operation.summary, "headers": headers, "content": content}
+
+
+def _content(operation: Operation, schema: str) -> Json:
+    content: Json = {"application/json": {"schema": _ref("schemas", schema)}}
+    if operation.arrow:
+        content[MEDIA_TYPE] = {"schema": {"type": "string", "format": "binary"}}
+    return content
 
 
 def _problem(status: int, rules: Sequence[str]) -> Json:
@@ -194,6 +234,8 @@ def _schemas(bundle: Bundle) -> Json:
         "Row": row_schema(bundle.table),
         "Decision": {**_object(decision), "examples": [_decision_example(bundle)]},
         "LoggedDecision": _object(decision | _logged_shape()),
+        "Rows": ROWS,
+        "Outcomes": OUTCOMES,
         "Label": _object({"id": IDENTITY, "label": {"enum": [0, 1]}, "known_at": TIME}, True),
         "Labels": _labels_schema(),
         "Counts": _object({"accepted": _count(), "unknown": _count()}),
@@ -244,10 +286,17 @@ def _logged_shape() -> Json:
         "event_time": {"type": "string", "format": "date-time"},
         "features": {"type": "object", "additionalProperties": value, "description": inputs},
         "reasons": {"type": "array", "items": TEXT, "description": "The codes, for people"},
+        "contributions": CONTRIBUTIONS,
         "trace_id": {**TEXT, "description": "Trace id or request id of the request"},
         "snapshot": {**text_or_null, "description": f"Digest of the training data; {unknown}"},
         "commit": {**text_or_null, "description": f"Code that trained; {unknown}"},
     }
+
+
+def _body_example(body: str, bundle: Bundle) -> Any:
+    if body == "Labels":
+        return _labels_example(bundle)
+    return [example_row(bundle)] if body == "Rows" else example_row(bundle)
 
 
 def _labels_schema() -> Json:
@@ -299,6 +348,7 @@ def _headers() -> Json:
 def _parameters() -> Json:
     trace = "W3C Trace Context. Its trace id is logged; a malformed one is ignored."
     request = f"Logged where there is no trace: up to {LONGEST_ID} ASCII characters, no spaces."
+    share = "Set by the gateway: the share of traffic that this version was given, above 0 to 1."
     return {
         "traceparent": {
             "name": "traceparent",
@@ -311,6 +361,12 @@ def _parameters() -> Json:
             "in": "header",
             "schema": TEXT,
             "description": request,
+        },
+        "propensity": {
+            "name": "x-propensity",
+            "in": "header",
+            "schema": TEXT,
+            "description": share,
         },
         "id": {
             "name": "id",

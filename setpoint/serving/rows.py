@@ -77,7 +77,7 @@ class RowReader:
         if not isinstance(request, dict):
             raise Refusal(
                 "not_object",
-                f"the body is {shown(request)}, not an object",
+                f"the row is {shown(request)}, not an object",
                 fix="send one JSON object: one row",
             )
         if request.keys() != self._checks.keys():

@@ -14,6 +14,7 @@ from typing import Any
 
 from setpoint.domain.bundle import Bundle
 from setpoint.domain.schema import ColumnSpec, TableSpec
+from setpoint.serving.batch import MOST_ROWS
 from setpoint.serving.rows import (
     FIRST_YEAR,
     LARGEST_INTEGER,
@@ -43,6 +44,32 @@ TIME: Json = {
     "type": "string",
     "format": "date-time",
     "description": f"RFC 3339 with an offset; the year after {FIRST_YEAR} and before {LAST_YEAR}",
+}
+ROWS: Json = {
+    "type": "array",
+    "items": {},
+    "maxItems": MOST_ROWS,
+    "description": "Each a Row; what is none gets a Problem in its place",
+}
+OUTCOMES: Json = {
+    "type": "array",
+    "items": {
+        "anyOf": [
+            {"$ref": "#/components/schemas/Decision"},
+            {"$ref": "#/components/schemas/Problem"},
+        ]
+    },
+    "description": "One for each row, in order",
+}
+CONTRIBUTIONS: Json = {
+    "type": ["array", "null"],
+    "items": {
+        "type": "object",
+        "properties": {"feature": TEXT, "text": TEXT, "log_odds": {"type": "number"}},
+        "required": ["feature", "text", "log_odds"],
+    },
+    "description": "What each feature added to the log odds before calibration, largest first; "
+    "they add up to the row's less the baseline row's; null if another bundle decided",
 }
 
 

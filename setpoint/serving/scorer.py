@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from setpoint.domain.bundle import Bundle
 from setpoint.errors import BundleError
+from setpoint.serving.explain import MORE_PAIRS, Explainer
 
 Inputs = tuple[list[float], list[str]]
 """The numbers and the categories of one row, in model order."""
@@ -38,9 +40,9 @@ class Scorer:
         self._c = len(bundle.features.categories)
         self._x = np.asarray(bundle.decision.knots.x, np.float64)
         self._y = np.asarray(bundle.decision.knots.y, np.float64)
-        self._typical = [bundle.decision.baselines[name] for name in self._names]
-        self._session = _load(bundle)
+        self._session = _load(bundle, bundle.model)
         self._check_shape(bundle)
+        self._explainer = self._explain(bundle)
 
     def score(self, rows: Sequence[Inputs]) -> tuple[Floats, Floats]:
         """Score rows in one call.
@@ -48,50 +50,61 @@ class Scorer:
         Returns:
             Calibrated and raw probabilities of the positive class, each [N], 0 to 1.
         """
-        numbers = np.array([row[0] for row in rows], np.float64).reshape(len(rows), self._k)
-        categories = np.array([row[1] for row in rows], object).reshape(len(rows), self._c)
-        raw = self._raw(numbers, categories)
+        raw = self._raw(*self._arrays(rows))
         return np.interp(raw, self._x, self._y), raw
 
     def reasons(self, rows: Sequence[Inputs], raw: Floats) -> list[list[str]]:
         """Names of the features that raised each row's odds most, strongest first.
-
-        Each feature in turn is replaced by its typical value; its contribution is the fall of
-        the log odds. The odds are those before calibration: a calibration map is flat in
-        places, and there every feature would count for nothing.
 
         Args:
             rows: The rows, [N].
             raw: Their raw probabilities, [N].
 
         Returns:
-            Up to three names a row; only features that raised the odds.
+            Up to three names a row; only features that raised the odds. There is at least one
+            where the row's odds are above the baseline's.
         """
-        n, width = len(rows), self._k + self._c
-        numbers = np.repeat(
-            np.array([r[0] for r in rows], np.float64).reshape(n, self._k), width, 0
-        )
-        categories = np.repeat(np.array([r[1] for r in rows], object).reshape(n, self._c), width, 0)
-        for index, typical in enumerate(self._typical):
-            if index < self._k:
-                numbers[index::width, index] = math.nan if typical is None else typical
-            else:
-                categories[index::width, index - self._k] = "" if typical is None else typical
-        without = self._raw(numbers, categories).reshape(n, width)
-        fall = _log_odds(raw)[:, None] - _log_odds(without)
-        order = np.argsort(-fall, axis=1, kind="stable")[:, :REASONS]
+        raised = self._explainer.contributions(*self._arrays(rows), log_odds(raw))
+        order = np.argsort(-raised, axis=1, kind="stable")[:, :REASONS]
         return [
-            [self._names[i] for i in chosen if fall[row, i] > 0] for row, chosen in enumerate(order)
+            [self._names[i] for i in chosen if raised[row, i] > 0]
+            for row, chosen in enumerate(order)
         ]
 
+    def contributions(self, row: Inputs) -> dict[str, float]:
+        """What each feature added to the row's log odds before calibration, largest first.
+
+        They add up to the row's log odds less those of the bundle's baseline row.
+        """
+        _, raw = self.score([row])
+        found = self._explainer.contributions(*self._arrays([row]), log_odds(raw), MORE_PAIRS)[0]
+        order = np.argsort(-found, kind="stable")
+        return {self._names[i]: float(found[i]) for i in order}
+
+    def inputs(self, features: Mapping[str, float | str | None]) -> Inputs:
+        """Logged features as a row in model order; ``None`` is a missing one."""
+        values = [features[name] for name in self._names]
+        numbers = [math.nan if value is None else float(value) for value in values[: self._k]]
+        return numbers, ["" if value is None else str(value) for value in values[self._k :]]
+
+    def _arrays(self, rows: Sequence[Inputs]) -> tuple[Floats, npt.NDArray[Any]]:
+        numbers = np.array([row[0] for row in rows], np.float64).reshape(len(rows), self._k)
+        categories = np.array([row[1] for row in rows], object).reshape(len(rows), self._c)
+        return numbers, categories
+
     def _raw(self, numbers: Floats, categories: npt.NDArray[Any]) -> Floats:
-        feed: dict[str, npt.NDArray[Any]] = {}
-        if self._k:
-            feed["numbers"] = numbers.astype(np.float32)
-        if self._c:
-            feed["categories"] = categories
-        probabilities = self._session.run(["probabilities"], feed)[0]
+        probabilities = _run(self._session, "probabilities", numbers, categories)
         return np.asarray(probabilities[:, 1], np.float64)
+
+    def _log_odds(self, numbers: Floats, categories: npt.NDArray[Any]) -> Floats:
+        return log_odds(self._raw(numbers, categories))
+
+    def _explain(self, bundle: Bundle) -> Explainer:
+        def load(model: bytes) -> Callable[[str, Floats, npt.NDArray[Any]], npt.NDArray[Any]]:
+            return partial(_run, _load(bundle, model))
+
+        numbers, categories = self._arrays([self.inputs(bundle.decision.baselines)])
+        return Explainer(bundle.model, load, self._log_odds, numbers[0], categories[0])
 
     def _check_shape(self, bundle: Bundle) -> None:
         wanted = {"numbers": self._k, "categories": self._c}
@@ -108,7 +121,7 @@ class Scorer:
             )
 
 
-def _load(bundle: Bundle) -> Any:
+def _load(bundle: Bundle, model: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -117,15 +130,25 @@ def _load(bundle: Bundle) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(
-            bundle.model, options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base but this
         raise BundleError(
             f"model.onnx cannot be loaded: {error}", where=str(bundle.folder), fix=AGAIN
         ) from error
 
 
-def _log_odds(probability: Floats) -> Floats:
+def _run(
+    session: Any, output: str, numbers: Floats, categories: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    feed: dict[str, npt.NDArray[Any]] = {}
+    if numbers.shape[1]:
+        feed["numbers"] = numbers.astype(np.float32)
+    if categories.shape[1]:
+        feed["categories"] = categories
+    return np.asarray(session.run([output], feed)[0])
+
+
+def log_odds(probability: Floats) -> Floats:
+    """Log odds of probabilities, which are kept off 0 and 1."""
     kept = np.clip(probability, SMALLEST, 1 - SMALLEST)
     return np.asarray(np.log(kept / (1 - kept)), np.float64)

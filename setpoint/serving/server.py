@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
-import sys
-import traceback
-from dataclasses import dataclass
+import sqlite3
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import uvloop
 from prometheus_client import disable_created_metrics
 
 from setpoint.adapters.sqlite_decisions import Durability, SqliteDecisionLog, connect
@@ -20,11 +23,19 @@ from setpoint.errors import PlatformError
 from setpoint.serving.app import App
 from setpoint.serving.engine import REQUEST_SECONDS, Engine
 from setpoint.serving.keys import Keyring, read_keys
+from setpoint.serving.log import Logged, ServiceLog
 from setpoint.serving.metrics import Metrics
+from setpoint.serving.reserve import Reserve
+
+if TYPE_CHECKING:
+    from setpoint.adapters.postgres_decisions import PostgresDecisionLog
+
+    Log = SqliteDecisionLog | PostgresDecisionLog
 
 MOST_CONNECTIONS = 1024
 DRAIN_SECONDS = 10.0
 POLL_SECONDS = 0.02
+RESERVE_MEGABYTES = 64
 
 
 @dataclass(frozen=True)
@@ -39,9 +50,12 @@ class Settings:
         version: Model version as answered and logged; the manifest's if empty.
         digest: Digest that the bundle must have; any if empty.
         durability: What an acknowledged decision survives.
-        busy_milliseconds: How long to wait for another writer of the store before a 503.
+        busy_milliseconds: How long to wait for another writer of the store, and for a log
+            elsewhere, before a 503.
         request_seconds: How long a request may wait for its turn before a 503.
         keys: File of the API keys; without one everybody may ask.
+        log: Address of PostgreSQL if decisions are logged there; in the store if empty.
+        reserve_megabytes: Disk space kept back for the store; 0 for none.
     """
 
     bundle: Path
@@ -54,38 +68,76 @@ class Settings:
     busy_milliseconds: int = 1000
     request_seconds: float = REQUEST_SECONDS
     keys: Path | None = None
+    log: str = field(default="", repr=False)
+    reserve_megabytes: int = RESERVE_MEGABYTES
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, log: ServiceLog) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: How.
+        log: Where to say what happens.
 
     Raises:
         BundleError: The bundle is incomplete or altered.
-        StateError: The store cannot be opened.
+        StateError: The store or the decision log cannot be opened.
         PlatformError: The port is taken, or the keys file is malformed.
     """
+    began = time.monotonic()
     keys = Keyring(read_keys(settings.keys)) if settings.keys is not None else None
     bundle = read_bundle(settings.bundle, settings.digest or None)
-    version = settings.version or bundle.manifest.version
+    version = log.version = settings.version or bundle.manifest.version
     check_port(settings.host, settings.port)
     connection = connect(settings.store, settings.durability, settings.busy_milliseconds)
-    log = SqliteDecisionLog(connection)
+    decisions, place = _open_log(settings, connection)
     online = SqliteOnlineStore(connection, bundle.features)
+    seconds, elsewhere = settings.request_seconds, bool(settings.log)
+    reserve = Reserve(
+        settings.store,
+        settings.reserve_megabytes * 1024 * 1024,
+        lambda level, event, free: log.say(level, event, free_bytes=free),
+    )
     engine = Engine(
-        bundle, version, connection, online, log, _report_fault, settings.request_seconds
+        bundle, version, connection, online, decisions, log.fault, seconds, elsewhere, reserve
     )
     engine.start()
+    reserve.start()
     # A second series for every counter, which nobody reads.
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    app = App(bundle, version, engine, Metrics(version), _report_fault, keys)
-    say(f"model {version} ({bundle.digest[:12]}) on {settings.host}:{settings.port}")
+    app = App(bundle, version, engine, Metrics(version), log.fault, keys)
+    log.say(
+        "info",
+        "start",
+        bundle=bundle.digest,
+        address=f"{settings.host}:{settings.port}",
+        decisions=place,
+        durability=settings.durability,
+        keys=settings.keys is not None,
+        pid=os.getpid(),
+    )
     gc.freeze()  # what is alive now stays; collections look at requests only
     try:
-        asyncio.run(_serve(app, settings.host, settings.port))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(app, settings, log, began))
     finally:
+        reserve.stop()
         engine.stop()
+        decisions.close()
         connection.close()
-    say("stopped")
+    log.say("info", "stop", unanswered=app.in_flight, left_out=log.left_out())
+
+
+def _open_log(settings: Settings, connection: sqlite3.Connection) -> tuple[Log, str]:
+    """The decision log, and where it is, without a password."""
+    if not settings.log:
+        return SqliteDecisionLog(connection), str(settings.store)
+    # here, so that who logs to the store does not wait for another client
+    from setpoint.adapters.postgres_decisions import PostgresDecisionLog
+    from setpoint.adapters.postgres_link import without_password
+
+    seconds = settings.busy_milliseconds / 1000
+    return PostgresDecisionLog(settings.log, seconds), without_password(settings.log)
 
 
 def check_port(host: str, port: int) -> None:
@@ -111,14 +163,14 @@ def check_port(host: str, port: int) -> None:
             ) from error
 
 
-async def _serve(app: App, host: str, port: int) -> None:
+async def _serve(app: App, settings: Settings, log: ServiceLog, began: float) -> None:
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
     server = Server(
-        app,
-        address=host,
-        port=port,
+        Logged(app, log),
+        address=settings.host,
+        port=settings.port,
         interface=Interfaces.RSGI,
         backlog=MOST_CONNECTIONS,
         backpressure=MOST_CONNECTIONS,
@@ -131,11 +183,27 @@ async def _serve(app: App, host: str, port: int) -> None:
         loop.add_signal_handler(name, ending.set)
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(ending.wait())
+    listening = asyncio.create_task(_say_ready(settings, log, began))
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    listening.cancel()
     app.draining = True
+    log.say("info", "drain", in_flight=app.in_flight)
     server.stop()  # type: ignore[no-untyped-call]
     await _drain(app)
     await serving
+
+
+async def _say_ready(settings: Settings, log: ServiceLog, began: float) -> None:
+    """Say so once connections are accepted."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(settings.host, settings.port)
+        except OSError:
+            await asyncio.sleep(POLL_SECONDS)
+            continue
+        writer.close()
+        log.say("info", "ready", seconds=round(time.monotonic() - began, 3))
+        return
 
 
 async def _drain(app: App) -> None:
@@ -144,14 +212,3 @@ async def _drain(app: App) -> None:
     end = loop.time() + DRAIN_SECONDS
     while app.in_flight and loop.time() < end:
         await asyncio.sleep(POLL_SECONDS)
-
-
-def say(text: str) -> None:
-    """A line for the operator, on standard error."""
-    print(f"setpoint.serving: {text}", file=sys.stderr, flush=True)
-
-
-def _report_fault(error: Exception) -> None:
-    # the place alone: messages of libraries can hold values of the request
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    say(f"fault: {type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}")

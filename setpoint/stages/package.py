@@ -1,18 +1,28 @@
-"""The container image of a version, where an engine answers."""
+"""The container image of a version, where an engine answers: built, tried, timed, pushed."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from setpoint.adapters.docker_context import default_recipes, download_wheels
-from setpoint.adapters.docker_images import DEFAULT_BASE, DockerImages
+from setpoint.adapters.docker_images import DEFAULT_BASE, BuiltImage, DockerImages, SmokeResult
+from setpoint.adapters.docker_probe import WARM_REQUESTS
 from setpoint.adapters.gateway_client import encode
+from setpoint.domain.findings import Finding, Verdict, check_ceiling
 from setpoint.errors import PlatformError
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace
+
+SLOW_SHARE = 0.01
+"""What may be slower than the 99th percentile."""
+CPUS = 1.0
+"""Cores that an image has while it is timed."""
 
 
 @dataclass(frozen=True)
@@ -21,19 +31,31 @@ class Packaged:
 
     Attributes:
         runtime: What the platform runs the version as; ``process`` in the embedded home.
-        image: Tag of the image; empty without one.
+        image: Tag of the image, or its name with digest in its registry; empty without one.
         note: One sentence for people.
+        latency: How quickly its image answers; empty if that was not measured.
+        size_bytes: Size of all layers of the image, bytes; 0 without one.
     """
 
     runtime: str
     image: str
     note: str
+    latency: Verdict = field(default_factory=Verdict)
+    size_bytes: int = 0
+
+
+class _Refused(PlatformError):
+    """A working image that may not be released; ``made`` says why."""
+
+    made: Packaged
 
 
 def build_image(
     workspace: Workspace, candidate: Candidate, images: DockerImages | None = None
 ) -> Packaged:
-    """Build and smoke-test the image of a candidate, as the project file says.
+    """Build, smoke-test and time the image of a candidate, as the project file says.
+
+    The ledger entry ``packaged`` tells how it went, a refusal too.
 
     Args:
         workspace: The project.
@@ -41,25 +63,76 @@ def build_image(
         images: The engine, if not the one that Docker's own tools would use.
 
     Raises:
-        PlatformError: The image is required and cannot be built, or does not work.
+        PlatformError: The image is required and cannot be built, does not work, or is not shown
+            to be quick enough.
     """
-    plan = workspace.project.package
-    name = workspace.project.name
-    if plan.image == "never":
+    required = workspace.project.package.image == "require"
+    if workspace.project.package.image == "never":
         made = Packaged("process", "", "No image: package.image is 'never'. Runs as a process.")
-    else:
+        return _recorded(workspace, candidate, made)
+    try:
         made = _build(workspace, candidate, images or DockerImages())
+    except PlatformError as err:
+        seen = err.made if isinstance(err, _Refused) else Packaged("", "", "")
+        runtime, end = ("none", "Not released.") if required else ("process", "Runs as a process.")
+        note = f"The image failed ({err.what}). {end}"
+        made = Packaged(runtime, "", note, seen.latency, seen.size_bytes)
+        _recorded(workspace, candidate, made)
+        if required:
+            raise
+        # The image is not what serves: a healing release does not wait for it.
+        return made
+    return _recorded(workspace, candidate, made)
+
+
+def latency_verdict(seconds: Sequence[float], max_p99_ms: float, error_rate: float) -> Verdict:
+    """Whether at most one answer in a hundred is slower than a limit.
+
+    The 99th percentile keeps to the limit just when that is so; the bounds are those of the share.
+
+    Args:
+        seconds: Seconds to each answer, one request at a time.
+        max_p99_ms: The limit, milliseconds.
+        error_rate: Chance that an image just over the limit passes; one-sided.
+    """
+    slow = sum(one * 1000 > max_p99_ms for one in seconds)
+    share = check_ceiling(
+        "image_slow_share", slow, len(seconds), SLOW_SHARE, error_rate, min_sample=1
+    )
+    p99 = float(np.quantile(seconds, 0.99, method="higher")) * 1000 if seconds else None
+    told = "nothing was timed" if p99 is None else f"99 of 100 answers took {p99:.3g} ms or less"
+    reason = f"{told}; limit {max_p99_ms:g} ms; {slow} of {len(seconds)} over it"
+    quantile = Finding(
+        "image_p99_ms",
+        share.outcome,
+        p99,
+        max_p99_ms,
+        "ceiling",
+        len(seconds),
+        error_rate,
+        reason,
+    )
+    return Verdict((quantile, share))
+
+
+def _recorded(workspace: Workspace, candidate: Candidate, made: Packaged) -> Packaged:
     workspace.state.record(
         workspace.clock.now(),
         "packaged",
-        f"{name}/{candidate.version}",
-        {"runtime": made.runtime, "image": made.image, "note": made.note},
+        f"{workspace.project.name}/{candidate.version}",
+        {
+            "runtime": made.runtime,
+            "image": made.image,
+            "note": made.note,
+            "size_bytes": made.size_bytes,
+            "latency": made.latency.to_dict(),
+        },
     )
     return made
 
 
-def _example_row(workspace: Workspace) -> dict[str, Any]:
-    """The newest event, as a request."""
+def _example_rows(workspace: Workspace) -> list[dict[str, Any]]:
+    """The newest events, as requests."""
     names = [column.name for column in workspace.project.request_spec().columns]
     store = workspace.snapshots("events")
     latest = store.latest()
@@ -68,41 +141,59 @@ def _example_row(workspace: Workspace) -> dict[str, Any]:
             "there is no event to try the image on", where="image", fix="ingest a batch first"
         )
     events = store.read(latest.version, columns=names)
-    row: dict[str, Any] = json.loads(encode(events.slice(events.num_rows - 1).to_pylist()[0]))
-    return row
+    # One is asked for its answer and a few more to warm up, before the timing.
+    wanted = 1 + WARM_REQUESTS + workspace.project.package.latency_requests
+    newest = events.slice(max(0, events.num_rows - wanted)).to_pylist()
+    return [json.loads(encode(row)) for row in newest]
 
 
 def _build(workspace: Workspace, candidate: Candidate, images: DockerImages) -> Packaged:
     plan = workspace.project.package
-    engine = images.available()
-    if engine is None:
-        reason = images.reason
+    if images.available() is None:
         if plan.image == "require":
             raise PlatformError(
-                f"no Docker engine answers: {reason}",
+                f"no Docker engine answers: {images.reason}",
                 where="package.image: require",
                 fix="start an engine, or set package.image to auto or never",
             )
-        short = reason.partition(": ")[0]  # the rest is the client's trace
+        short = images.reason.partition(": ")[0]  # the rest is the client's trace
         return Packaged("process", "", f"No image: {short}. Runs as a process.")
     base = plan.base_image or DEFAULT_BASE
     tag = f"setpoint/{workspace.project.name}:{candidate.version}"
-    try:
-        wheels = download_wheels(workspace.root / "wheels", default_recipes())
-        image = images.build(
-            Path(candidate.bundle), candidate.version, tag, base, wheelhouse=wheels
+    wheels = download_wheels(workspace.root / "wheels", default_recipes())
+    image = images.build(Path(candidate.bundle), candidate.version, tag, base, wheelhouse=wheels)
+    rows = _example_rows(workspace)
+    smoked = images.smoke(image.id, rows[-1], timed_rows=rows[:-1], cpus=CPUS)
+    latency = _judged(workspace, image, smoked)
+    name = tag
+    if plan.repository is not None:
+        name = images.push(image.id, plan.repository, candidate.version)
+    p99 = latency.findings[0].value
+    note = (
+        f"{name}, {image.size_bytes / 1e6:.0f} MB, built, smoke-tested, 99 of 100 answers within "
+        f"{p99:.3g} ms. Runs as a process."
+    )
+    return Packaged("process", name, note, latency, image.size_bytes)
+
+
+def _judged(workspace: Workspace, image: BuiltImage, smoked: SmokeResult) -> Verdict:
+    if smoked.exit_code != 0:
+        raise PlatformError(
+            f"the container ended with {smoked.exit_code} when it was stopped",
+            where=f"image {image.tag}",
+            fix="see its log; a service that is stopped must end with 0",
         )
-        smoked = images.smoke(image.id, _example_row(workspace))
-        if smoked.exit_code != 0:
-            raise PlatformError(
-                f"the container ended with {smoked.exit_code} when it was stopped",
-                where=f"image {tag}",
-                fix="see its log; a service that is stopped must end with 0",
-            )
-    except PlatformError as err:
-        if plan.image == "require":
-            raise
-        # The image is not what serves: a healing release does not wait for it.
-        return Packaged("process", "", f"The image failed ({err.what}). Runs as a process.")
-    note = f"{tag}, {image.size_bytes / 1e6:.0f} MB, built and smoke-tested. Runs as a process."
-    return Packaged("process", tag, note)
+    project = workspace.project
+    verdict = latency_verdict(
+        smoked.seconds, project.package.max_p99_ms, project.gates.setpoint_error_rate
+    )
+    if not verdict.passed:
+        refused = _Refused(
+            f"it is not shown to be quick enough: {verdict.findings[0].reason}",
+            where=f"image {image.tag}, {CPUS:g} CPU, one request at a time",
+            fix="make the model smaller, raise package.max_p99_ms, or, where too few were timed, "
+            "package.latency_requests",
+        )
+        refused.made = Packaged("", image.tag, "", verdict, image.size_bytes)
+        raise refused
+    return verdict

@@ -1,8 +1,13 @@
-"""Walk a release: make production what the plan says, judge each step on real traffic."""
+"""Walk a release: make production what the plan says, and bring it to its end.
+
+How a step is judged is in ``judging``.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -10,18 +15,16 @@ from uuid import uuid4
 from setpoint.adapters.envoy_config import answering
 from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION, GATED_AGAINST, NOBODY
 from setpoint.adapters.scoring_metrics import ServiceCounts, read_counts
-from setpoint.domain.analysis import Limits, analyse
-from setpoint.domain.bundle import read_bundle
-from setpoint.domain.findings import Finding, Outcome, Verdict, not_measured
-from setpoint.domain.rollout import Rollout, Stage
-from setpoint.errors import PlatformError, ReleaseError
-from setpoint.ports import DecisionQuery, TrafficPlan
+from setpoint.domain.findings import Verdict
+from setpoint.domain.rollout import Rollout, Stage, plan
+from setpoint.errors import ReleaseError
+from setpoint.ports import TrafficPlan
 from setpoint.stages import online
 from setpoint.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Step:
+class Begun:
     """The start of a step: what is compared with its end.
 
     Attributes:
@@ -48,16 +51,15 @@ def begin(workspace: Workspace, version: str, cause: str, run: str) -> Rollout:
         ReleaseError: Another version is being released, or this one is in service already.
         StateError: It is not known what is in service.
     """
-    plan = workspace.project.release
+    rule = workspace.project.release
     champion = workspace.champion()
-    fresh = Rollout(
-        challenger=version,
-        champion=champion,
-        steps=plan.steps if plan.strategy == "canary" else (100,),
-        shadowing=plan.shadow_requests > 0,
-        cause=cause,
-        run=run,
+    steps = plan(
+        rule.strategy,
+        shadowing=rule.shadow_requests > 0,
+        steps=rule.steps,
+        share=rule.experiment.share,
     )
+    fresh = Rollout(challenger=version, champion=champion, plan=steps, cause=cause, run=run)
     known = workspace.state.release(version)
     if champion == version and (known is None or known.settled):
         raise ReleaseError(
@@ -71,7 +73,8 @@ def begin(workspace: Workspace, version: str, cause: str, run: str) -> Rollout:
     if not rollout.ended:
         workspace.registry.point(CHALLENGER, version)
     if new:
-        _record(workspace, rollout, "release_started", {})
+        walked = [step.label for step in rollout.plan]
+        _record(workspace, rollout, "release_started", {"strategy": rule.strategy, "plan": walked})
     return rollout
 
 
@@ -94,7 +97,7 @@ def _check_champion(workspace: Workspace, rollout: Rollout) -> None:
     )
 
 
-def enact(workspace: Workspace, rollout: Rollout) -> Step:
+def enact(workspace: Workspace, rollout: Rollout) -> Begun:
     """Make production what the release's state says.
 
     The state is written first, so a killed run is resumed here: both versions running, then the
@@ -104,11 +107,12 @@ def enact(workspace: Workspace, rollout: Rollout) -> Step:
         PlatformError: A version does not start.
         ReleaseError: The gateway does not take the plan.
     """
+    rollout = rollout.began(workspace.clock.now())
     workspace.state.save_release(rollout)
     runtime = workspace.runtime
     serving = _serving(rollout)
     if not serving:
-        return Step(rollout, workspace.clock.now(), {})
+        return Begun(rollout, workspace.clock.now(), {})
     if rollout.champion is None:
         online.seed(workspace)
     for version in serving:
@@ -116,12 +120,26 @@ def enact(workspace: Workspace, rollout: Rollout) -> Step:
     running = runtime.endpoints()
     weights = {v: w for v, w in rollout.weights().items() if v in serving}
     shadow = rollout.challenger if rollout.stage == Stage.SHADOW else None
-    plan = TrafficPlan(f"{rollout.challenger}-{uuid4().hex[:8]}", weights, serving[0], shadow)
-    may_answer = sorted({version for chain in answering(plan).values() for version in chain})
-    workspace.state.remember(f"plan:{plan.id}", json.dumps(may_answer))
-    workspace.router.apply(plan, {v: running[v] for v in serving})
+    traffic = TrafficPlan(
+        f"{rollout.challenger}-{uuid4().hex[:8]}",
+        weights,
+        serving[0],
+        shadow,
+        first_entity(rollout.challenger),
+    )
+    may_answer = sorted({version for chain in answering(traffic).values() for version in chain})
+    workspace.state.remember(f"plan:{traffic.id}", json.dumps(may_answer))
+    workspace.router.apply(traffic, {v: running[v] for v in serving})
     counts = {} if rollout.ended else {v: read_counts(running[v]) for v in serving}
-    return Step(rollout, workspace.clock.now(), counts)
+    return Begun(rollout, workspace.clock.now(), counts)
+
+
+def first_entity(challenger: str) -> int:
+    """Where in the order of entities a challenger's share begins, percent.
+
+    Another place for each release: nobody is always among the first who meet a new version.
+    """
+    return int.from_bytes(hashlib.sha256(challenger.encode()).digest()[:8]) % 100
 
 
 def planned(workspace: Workspace, plan: str) -> set[str]:
@@ -139,83 +157,6 @@ def _serving(rollout: Rollout) -> list[str]:
     if rollout.stage == Stage.ROLLED_BACK:
         return [rollout.champion] if rollout.champion else []
     return [v for v in (rollout.champion, rollout.challenger) if v is not None]
-
-
-@dataclass
-class Looks:
-    """How often a step was looked at: before its requests were in, and since."""
-
-    early: int = 0
-    late: int = 0
-
-    def count(self, *, last: bool) -> int:
-        """Count a look; its number among those of its kind."""
-        if last:
-            self.late += 1
-            return self.late
-        self.early += 1
-        return self.early
-
-
-def judge_step(workspace: Workspace, step: Step, looks: Looks, *, held: bool = False) -> Verdict:
-    """Judge the present step on the traffic since it began.
-
-    Args:
-        workspace: The project.
-        step: The step as it was enacted.
-        looks: How often it was looked at; counted on.
-        held: Whether the step goes on whatever is found: the old version is kept warm.
-
-    Raises:
-        StateError: The clock of a replay was never set.
-    """
-    rollout, plan = step.rollout, workspace.project.release
-    if rollout.stage == Stage.PENDING:
-        return Verdict((_ready(workspace, rollout.challenger),))
-    shadow = rollout.stage == Stage.SHADOW
-    needed = plan.shadow_requests if shadow else plan.step_requests
-    served = workspace.decisions.read(
-        DecisionQuery(
-            start=step.since,
-            version=rollout.challenger,
-            shadow=shadow,
-            columns=("score", "action"),
-        )
-    )
-    try:
-        endpoints = workspace.runtime.endpoints()
-        counts = {v: read_counts(endpoints[v]) for v in step.counts}
-    except (PlatformError, KeyError) as err:
-        return Verdict((not_measured("service", f"a version does not answer: {err}"),))
-    now = {v: counts[v].since(step.counts[v]) for v in counts}
-    champion = rollout.champion or ""
-    adverse = workspace.project.actions.positive
-    last = not held and served.num_rows >= needed
-    found = analyse(
-        now[rollout.challenger],
-        now.get(champion),
-        served["score"].to_numpy(),
-        sum(action == adverse for action in served["action"].to_pylist()),
-        _limits(workspace, rollout.challenger, needed),
-        champion_so_far=counts[champion].total if champion in counts else None,
-        look=looks.count(last=last),
-        last=last,
-    )
-    return Verdict(tuple(found))
-
-
-def _limits(workspace: Workspace, version: str, needed: int) -> Limits:
-    plan = workspace.project.release
-    expected = float(read_bundle(workspace.bundle(version)).profile["alert_rate"])
-    alerts = min(1.0, max(expected, 0.01) * plan.max_alert_ratio)
-    return Limits(needed, plan.max_error_share, plan.max_slow_share, alerts, plan.error_rate)
-
-
-def _ready(workspace: Workspace, version: str) -> Finding:
-    endpoint = workspace.runtime.endpoints().get(version)
-    if endpoint is None:
-        return not_measured("service", f"{version} is not running")
-    return Finding("service", Outcome.PASSED, None, None, "", 1, None, f"{version} is ready")
 
 
 def settle(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
@@ -239,9 +180,57 @@ def settle(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
     workspace.state.settle_release(rollout, workspace.clock.now(), kind, subject, evidence)
 
 
-def record_step(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
-    """Write a step and the evidence that led to it."""
-    _record(workspace, rollout, "release_step", verdict.to_dict())
+def record_step(
+    workspace: Workspace, rollout: Rollout, verdict: Verdict, looks: Mapping[str, str]
+) -> None:
+    """Write a step and the evidence that led to it.
+
+    Args:
+        workspace: The project.
+        rollout: The step.
+        verdict: What was found.
+        looks: Wall time of the deciding look and of the one before.
+    """
+    _record(workspace, rollout, "release_step", {**verdict.to_dict(), **looks})
+
+
+def hold(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
+    """Leave a release to a person: the champion has all traffic, the challenger stands by.
+
+    Raises:
+        PlatformError, ReleaseError: As for ``enact``.
+    """
+    enact(workspace, rollout)
+    _record(workspace, rollout, "release_held", verdict.to_dict())
+
+
+def answer(workspace: Workspace, version: str, who: str, note: str, *, promote: bool) -> Rollout:
+    """A person's word on a release that is held; the next sweep has it walked on.
+
+    Args:
+        workspace: The project.
+        version: The challenger.
+        who: The person.
+        note: Why, in the person's words.
+        promote: Go on with the step after the one it was held at, instead of rolling back.
+
+    Raises:
+        ReleaseError: There is no such release, or it is not held.
+    """
+    known = workspace.state.release(version)
+    if known is None:
+        raise ReleaseError(
+            f"{version} was never released",
+            where="release",
+            fix="'setpoint status' shows what is being released",
+        )
+    reason = f"{who}: {note}"
+    told = known.answered(promote=promote, reason=reason)
+    word = "promote" if promote else "roll back"
+    evidence = {"person": who, "answer": word, "note": note, "was": known.label}
+    subject = f"{workspace.project.name}/{version}"
+    workspace.state.answer_release(told, workspace.clock.now(), subject, evidence)
+    return told
 
 
 def _record(workspace: Workspace, rollout: Rollout, kind: str, evidence: dict[str, object]) -> None:

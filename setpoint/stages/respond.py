@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from setpoint.domain.incidents import Incident, Severity, Status
-from setpoint.domain.rollout import Stage
+from setpoint.domain.rollout import Rollout, Stage
 from setpoint.errors import StateError
 from setpoint.workspace import Workspace
 
@@ -44,6 +44,9 @@ def left_behind(workspace: Workspace, incident: Incident) -> None:
     """End or open again an incident whose run died, by what became of its release."""
     releases = workspace.state.releases_for(incident.id)
     last = releases[-1] if releases else None
+    if last is not None and last.stage == Stage.HELD:
+        held(workspace, incident, last.reason)
+        return
     if last is not None and not last.settled:
         return  # another run walks it on
     if last is not None and last.stage == Stage.PROMOTED:
@@ -75,6 +78,21 @@ def promoted(workspace: Workspace, incident: Incident, version: str) -> Incident
     now = workspace.clock.now()
     note = f"retrained; {version} promoted"
     return _move(workspace, incident, incident.move(Status.RESOLVED, note=note, at=now), now)
+
+
+def held(workspace: Workspace, incident: Incident, reason: str) -> Incident:
+    """The release that should heal it waits for a person, and so does the incident."""
+    moved = incident.move(Status.NEEDS_PERSON, note=reason)
+    return _move(workspace, incident, moved, workspace.clock.now())
+
+
+def after_release(workspace: Workspace, rollout: Rollout) -> None:
+    """Close the incident that a promotion answers, where no run responds to it any more."""
+    if rollout.stage != Stage.PROMOTED:
+        return
+    for incident in workspace.state.incidents(only_open=True):
+        if incident.id == rollout.cause and incident.status == Status.NEEDS_PERSON:
+            promoted(workspace, incident, rollout.challenger)
 
 
 def by_person(workspace: Workspace, incident_id: str, note: str, *, retry: bool) -> Incident:

@@ -6,17 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.drift import Counts, count, psi_findings
 from setpoint.domain.findings import Finding, Outcome
-from setpoint.domain.gates import Judged, setpoint_finding
+from setpoint.domain.gates import setpoint_finding
 from setpoint.domain.incidents import (
     Cause,
     Incident,
@@ -28,8 +22,8 @@ from setpoint.domain.incidents import (
 )
 from setpoint.domain.profile import Profile
 from setpoint.ports import DecisionLog, DecisionQuery
-from setpoint.stages.assemble import cost_columns
 from setpoint.stages.gate import targets
+from setpoint.stages.ripe import judged_decisions, ripe_window
 from setpoint.workspace import Workspace
 
 
@@ -122,37 +116,11 @@ def count_window(
     return counts
 
 
-def _values(column: pa.ChunkedArray) -> Any:
-    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return np.asarray(column.to_pylist(), dtype=object)
-
-
-def ripe_decisions(
-    workspace: Workspace, log: DecisionLog, version: str | None, now: datetime
-) -> pa.Table:
-    """Served decisions of a window whose labels are as complete as they get, labels filled in."""
-    project = workspace.project
-    end = now - project.label_age
-    wanted = tuple(sorted({*cost_columns(workspace), *project.data.protected}))
-    table = log.read(
-        DecisionQuery(start=end - project.watch.window, end=end, version=version, request=wanted)
-    )
-    label = table["label"]
-    # What became known only after this look was not known to it.
-    late = pc.fill_null(pc.greater(table["label_known_at"], pa.scalar(now)), False)
-    label = pc.if_else(late, pa.scalar(None, pa.int8()), label)
-    if project.target.unlabelled == "negative":
-        label = pc.fill_null(label, pa.scalar(0, pa.int8()))
-    table = table.set_column(table.column_names.index("label"), "label", label)
-    return table.filter(pc.is_valid(table["label"]))
-
-
 def _performance(
     workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime
 ) -> list[Finding]:
     rule = workspace.project.watch
-    table = ripe_decisions(workspace, log, bundle.manifest.version, now)
+    table = ripe_window(workspace, log, bundle.manifest.version, now)
     judged = judged_decisions(workspace, table)
     declared = targets(workspace)
     return [
@@ -165,21 +133,6 @@ def _performance(
         )
         for target in declared
     ]
-
-
-def judged_decisions(workspace: Workspace, table: pa.Table) -> Judged:
-    """Decisions with labels, priced."""
-    project = workspace.project
-    label = _ints(table["label"])
-    adverse = project.actions.positive
-    acted = np.array([a == adverse for a in table["action"].to_pylist()], dtype=bool)
-    columns = {n: _values(table[n]) for n in cost_columns(workspace)}
-    cost = project.costs.matrix().of(label, acted, columns)
-    return Judged(label, table["score"].to_numpy(), acted, cost)
-
-
-def _ints(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
-    return np.asarray(column.combine_chunks().to_numpy(zero_copy_only=False), dtype=np.int8)
 
 
 def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, bool]]:

@@ -54,7 +54,7 @@ class _Server(ThreadingHTTPServer):
 def main() -> None:
     """Listen until killed."""
     parser = argparse.ArgumentParser()
-    for name in ("bundle", "store", "host", "version"):
+    for name in ("bundle", "store", "host", "version", "digest", "keys", "log"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--port", type=int, required=True)
     flags = parser.parse_args()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import tracemalloc
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,21 +13,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from setpoint.adapters.decision_table import SAMPLE, decode
-from setpoint.adapters.sqlite_decisions import SqliteDecisionLog, connect
 from setpoint.errors import DataError, StateError
 from setpoint.ports import FIXED, RECORD, DecisionQuery, Label
+from tests.adapters.decision_homes import Home, Log, opened
 from tests.adapters.test_decision_log import START, decision
 
 QUERY = DecisionQuery(features=("amount", "age", "country"), request=("country",))
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> SqliteDecisionLog:
-    """An empty log."""
-    return SqliteDecisionLog(tmp_path / "log.db", durability="normal")
-
-
-def _fill(log: SqliteDecisionLog, rows: int) -> None:
+def _fill(log: Log, rows: int) -> None:
     """Decisions of which several share each event time, written out of order."""
     log.append([decision(i, event_time=START + timedelta(minutes=i // 3)) for i in range(rows)])
     log.append([decision(i, version="2") for i in range(0, rows, 4)])
@@ -50,7 +42,7 @@ def _fill(log: SqliteDecisionLog, rows: int) -> None:
     ids=["all", "version", "shadow", "window"],
 )
 def test_batches_are_what_read_gives_and_never_larger_than_asked_for(
-    log: SqliteDecisionLog, query: DecisionQuery, size: int
+    log: Log, query: DecisionQuery, size: int
 ) -> None:
     _fill(log, 60)
     tables = list(log.batches(query, rows=size))
@@ -58,33 +50,14 @@ def test_batches_are_what_read_gives_and_never_larger_than_asked_for(
     assert pa.concat_tables(tables).combine_chunks().equals(log.read(query).combine_chunks())
 
 
-def test_a_window_without_decisions_is_one_empty_batch(log: SqliteDecisionLog) -> None:
+def test_a_window_without_decisions_is_one_empty_batch(log: Log) -> None:
     (empty,) = log.batches(QUERY)
     log.append([decision(1)])
     assert empty.num_rows == 0
     assert empty.column_names == next(log.batches(QUERY)).column_names
 
 
-def test_only_what_is_asked_for_is_loaded(tmp_path: Path) -> None:
-    connection = connect(tmp_path / "log.db")
-    log = SqliteDecisionLog(connection)
-    log.append([decision(1)])
-    loaded: set[tuple[str, str]] = set()
-
-    def note(action: int, table: str | None, column: str | None, *_: Any) -> int:
-        if action == sqlite3.SQLITE_READ:
-            loaded.add((str(table), str(column)))
-        return sqlite3.SQLITE_OK
-
-    connection.set_authorizer(note)
-    query = DecisionQuery(version="1", columns=("score",), features=("amount",))
-    (table,) = log.batches(query)
-    assert table.column_names == ["score", "f_amount"]
-    names = {"score", "features", "event_time", "seq", "shadow", "version"}
-    assert loaded == {("decisions", name) for name in names}
-
-
-def test_a_whole_record_is_there_if_asked_for(log: SqliteDecisionLog) -> None:
+def test_a_whole_record_is_there_if_asked_for(log: Log) -> None:
     log.append([decision(1, reasons=["amount", "hour"])])
     (row,) = log.read(DecisionQuery(columns=RECORD)).to_pylist()
     assert json.loads(row.pop("request")) == decision(1).request
@@ -92,44 +65,40 @@ def test_a_whole_record_is_there_if_asked_for(log: SqliteDecisionLog) -> None:
     assert row == {"bundle_digest": "d" * 64, "trace_id": "r", "reasons": ["amount", "hour"]}
 
 
-@pytest.mark.parametrize("read", [SqliteDecisionLog.read, SqliteDecisionLog.batches])
-def test_a_column_that_no_decision_has_is_refused_at_once(
-    log: SqliteDecisionLog, read: Any
-) -> None:
+@pytest.mark.parametrize("read", ["read", "batches"])
+def test_a_column_that_no_decision_has_is_refused_at_once(log: Log, read: str) -> None:
     with pytest.raises(DataError, match="no column 'scores'"):
-        read(log, DecisionQuery(columns=("id", "scores")))
+        getattr(log, read)(DecisionQuery(columns=("id", "scores")))
 
 
 def test_a_window_without_time_zone_is_refused_before_the_first_batch(
-    log: SqliteDecisionLog,
+    log: Log,
 ) -> None:
     with pytest.raises(DataError, match="no time zone"):
         log.batches(DecisionQuery(end=datetime(2024, 5, 1)))
 
 
-def test_a_store_that_fails_between_two_batches_is_a_state_error(log: SqliteDecisionLog) -> None:
+def test_a_store_that_fails_between_two_batches_is_a_state_error(home: Home, log: Log) -> None:
     _fill(log, 60)
     batches = log.batches(QUERY, rows=10)
     next(batches)
     log.close()
-    with pytest.raises(StateError, match=r"log\.db"):
+    with pytest.raises(StateError, match=home.where):
         next(batches)
 
 
-def test_between_two_batches_others_write_and_the_write_ahead_log_is_emptied(
-    tmp_path: Path, log: SqliteDecisionLog
-) -> None:
+def test_between_two_batches_others_write(home: Home, log: Log) -> None:
     _fill(log, 60)
     batches = log.batches(DecisionQuery(), rows=10)
     seen = next(batches)["id"].to_pylist()
-    other = connect(tmp_path / "log.db", busy_milliseconds=0)
-    SqliteDecisionLog(other).append([decision(10_000)])
-    assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    other = opened(home.kind, home.address)
+    other.append([decision(10_000)])
+    other.close()
     seen += [one for batch in batches for one in batch["id"].to_pylist()]
     assert len(seen) == len(set(seen)) == 60 + 19 + 1
 
 
-def test_memory_does_not_grow_with_the_window(log: SqliteDecisionLog) -> None:
+def test_memory_does_not_grow_with_the_window(log: Log) -> None:
     def peak(minutes: int) -> int:
         query = DecisionQuery(end=START + timedelta(minutes=minutes), features=("amount", "age"))
         before = pa.total_allocated_bytes()
@@ -188,7 +157,7 @@ def test_fields_are_decoded_alike_whatever_later_rows_hold(
     assert found["gone"].null_count == len(bodies)
 
 
-def test_a_row_that_is_longer_than_a_block_is_read(log: SqliteDecisionLog) -> None:
+def test_a_row_that_is_longer_than_a_block_is_read(log: Log) -> None:
     log.append([decision(1, request={"note": "x" * 9_000_000, "n": 3})])
     assert log.read(DecisionQuery(request=("n",)))["n"].to_pylist() == [3]
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from setpoint.adapters.docker_context import (
     download_wheels,
 )
 from setpoint.adapters.docker_images import BuiltImage, DockerImages, build_lines
+from setpoint.adapters.docker_probe import WARM_REQUESTS
+from setpoint.adapters.processes import free_port
 from setpoint.domain.bundle import read_bundle
 from setpoint.errors import BundleError, PlatformError
 from tests import docker_engine
@@ -128,6 +132,7 @@ def test_build_lines_keep_what_a_step_wrote_and_drop_the_engine_s_notes() -> Non
         {"stream": "Step 1/2 : RUN x\n"},
         {"stream": " ---> Using cache\n"},
         {"stream": "\x1b[91mERROR: no\x1b[0m"},
+        {"stream": "\n    Expected     or abc\n"},
         {"error": "The command '/bin/sh -c set -e;\n x' returned a non-zero code: 1"},
     ]
     assert build_lines(log) == [
@@ -270,7 +275,8 @@ def test_a_model_altered_in_its_image_is_not_served(
 def test_a_wheel_that_is_not_the_locked_one_fails_the_build_with_its_last_lines(
     images: DockerImages, base: str, wheelhouse: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    wheel = tmp_path / next(wheelhouse.glob("click-*.whl")).name
+    first = re.findall(r"^([\w-]+)==", LOCK.read_text(), re.MULTILINE)[0]  # looked for first
+    wheel = tmp_path / next(wheelhouse.glob(f"{first.replace('-', '_')}-*.whl")).name
     wheel.write_bytes(b"not what was locked")
     with pytest.raises(PlatformError, match="DO NOT MATCH THE HASHES") as caught:
         images.build(bundle, "1", "setpoint-test/bad:1", base, wheelhouse=tmp_path)
@@ -281,3 +287,80 @@ def test_a_wheel_that_is_not_the_locked_one_fails_the_build_with_its_last_lines(
 def test_an_image_that_is_not_there_is_named(images: DockerImages) -> None:
     with pytest.raises(PlatformError, match=r"no image 'setpoint-test/none:1'"):
         images.smoke("setpoint-test/none:1")
+
+
+@pytest.mark.docker
+def test_answers_are_timed_one_by_one_after_a_few_that_warm_up(
+    images: DockerImages, built: BuiltImage
+) -> None:
+    rows = [row(number) for number in range(2, 107)]
+    result = images.smoke(built.tag, ROW, timed_rows=rows)
+    assert len(result.seconds) == len(rows) - WARM_REQUESTS
+    assert all(0 < one < 10 for one in result.seconds)
+    assert result.exit_code == 0
+
+
+@pytest.mark.docker
+def test_an_image_has_the_processor_time_it_is_timed_with(
+    images: DockerImages, built: BuiltImage, client: Any
+) -> None:
+    container, _ = images._create(client, built.id, 0.5)
+    try:
+        assert container.attrs["HostConfig"]["NanoCpus"] == 500_000_000
+    finally:
+        container.remove(force=True)
+
+
+@pytest.mark.docker
+def test_a_refused_row_among_those_timed_fails_the_smoke_test(
+    images: DockerImages, built: BuiltImage, client: Any
+) -> None:
+    rows = [row(2), row(3), row(4, amount="much")]
+    with pytest.raises(PlatformError, match=r"refused the row with status 422.*amount"):
+        images.smoke(built.tag, timed_rows=rows)
+    assert client.containers.list(all=True) == []
+
+
+@pytest.mark.docker
+def test_a_registry_that_is_away_is_named(images: DockerImages, built: BuiltImage) -> None:
+    with pytest.raises(PlatformError, match="cannot be pushed") as caught:
+        images.push(built.id, f"127.0.0.1:{free_port()}/tiny", "1")
+    assert "docker login" in caught.value.fix
+
+
+@pytest.mark.docker
+def test_a_pushed_image_is_named_by_its_digest_and_can_be_pulled(
+    images: DockerImages, built: BuiltImage, client: Any, registry: str
+) -> None:
+    name = images.push(built.id, f"{registry}/tiny", "1")
+    assert re.fullmatch(rf"{registry}/tiny@sha256:[0-9a-f]{{64}}", name)
+    assert client.images.pull(name).id == built.id
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """Address of a registry of this test's own, which Docker lets go without TLS on loopback."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("docker-registry is not installed")
+    address = f"127.0.0.1:{free_port()}"
+    (tmp_path / "registry.yml").write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/images}}}}\n"
+        f"http: {{addr: {address}}}\n"
+    )
+    command = [program, "serve", str(tmp_path / "registry.yml")]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        host, _, port = address.partition(":")
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=10)

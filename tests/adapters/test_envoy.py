@@ -5,11 +5,15 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from setpoint.adapters.envoy import EnvoyRouter
+from setpoint.adapters.envoy_config import GatewayOptions, routes, shares
 from setpoint.adapters.gateway_client import Answer, Counts
 from setpoint.adapters.services import service_status, wait_ready
 from setpoint.errors import ReleaseError, StateError
@@ -151,6 +155,46 @@ def test_an_entity_keeps_its_version_and_a_ramp_moves_nobody_back(traffic: Traff
         assert abs(len(now) / 200 - weight / 100) < 0.12
         on_canary = now
     assert len(on_canary) == 200
+
+
+def test_a_release_begins_with_other_entities_and_still_moves_nobody_back(
+    traffic: Traffic,
+) -> None:
+    traffic.start("v1", "v2")
+    first: dict[int, set[str]] = {}
+    for offset in (0, 90):
+        seen: set[str] = set()
+        for weight in (0, 10, 40, 100):
+            traffic.move({"v1": 100 - weight, "v2": weight}, "v1", offset=offset)
+            found = versions_by_customer(traffic.send(rows(400)))
+            moved = {who for who, versions in found.items() if versions == {"v2"}}
+            assert seen <= moved
+            assert weight < 100 or len(moved) == len(found)
+            seen = moved
+            if weight == 40:
+                first[offset] = moved
+    assert first[0] and first[90] and len(first[0] & first[90]) < len(first[0])
+
+
+@given(st.integers(0, 100), st.integers(0, 99))
+def test_every_version_gets_its_share_wherever_it_begins(weight: int, offset: int) -> None:
+    plan = TrafficPlan("p", {"v1": 100 - weight, "v2": weight}, "v1", None, offset)
+    parts = shares(plan)
+    for version in ("v1", "v2"):
+        assert sum(n for name, n in parts if name == version) == plan.weights[version]
+    assert all(a[0] != b[0] for a, b in pairwise(parts))
+
+
+def test_a_version_is_told_for_whom_a_request_was_meant_and_with_which_share() -> None:
+    plan = TrafficPlan("p", {"v1": 75, "v2": 25}, "v1", None, 10)
+    table = routes(plan, GatewayOptions("127.0.0.1", 1, 2))
+    entries = table["resources"][0]["virtual_hosts"][0]["routes"][0]["route"]["weighted_clusters"]
+    told = [
+        {one["header"]["key"]: one["header"]["value"] for one in entry["request_headers_to_add"]}
+        for entry in entries["clusters"]
+    ]
+    assert {"x-assigned": "v2", "x-propensity": "0.25"} in told
+    assert {"x-assigned": "v1", "x-propensity": "0.75"} in told
 
 
 def test_a_shadow_sees_every_request_and_answers_none(traffic: Traffic) -> None:

@@ -10,6 +10,7 @@ import pytest
 from setpoint.adapters.process_runtime import ProcessRuntime
 from setpoint.errors import PlatformError, ReleaseError
 from setpoint.ports import Endpoint, ModelRuntime, TrafficPlan, TrafficRouter
+from tests.adapters.cluster import cluster
 from tests.adapters.supervised import STUB, supervised
 from tests.adapters.traffic import gateway
 from tests.fakes import FakeRouter, FakeRuntime
@@ -17,21 +18,27 @@ from tests.fakes import FakeRouter, FakeRuntime
 NOBODY = Endpoint("127.0.0.1", 1)
 
 
-@pytest.fixture(params=["fake", "envoy"])
+@pytest.fixture(params=["fake", "envoy", "kubernetes"])
 def release(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[tuple[TrafficRouter, ModelRuntime]]:
     if request.param == "fake":
         yield FakeRouter(refuse=frozenset({"silent"})), FakeRuntime()
+    elif request.param == "kubernetes":
+        with cluster() as found:
+            yield found.router, found.runtime
     else:
         with gateway(tmp_path) as traffic:
             yield traffic.router, traffic.runtime
 
 
-@pytest.fixture(params=["fake", "process"])
+@pytest.fixture(params=["fake", "process", "kubernetes"])
 def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModelRuntime]:
     if request.param == "fake":
         yield FakeRuntime()
+    elif request.param == "kubernetes":
+        with cluster() as found:
+            yield found.runtime
     else:
         with supervised(tmp_path):
             yield ProcessRuntime(tmp_path, tmp_path / "live.db", STUB, ready_seconds=30)

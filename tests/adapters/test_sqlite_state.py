@@ -12,10 +12,11 @@ import pytest
 from setpoint.adapters.sqlite_state import StateStore
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
-from setpoint.domain.rollout import Rollout, Stage
+from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.errors import ReleaseError, StateError
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
+STEPS = plan("canary", shadowing=True, steps=(5, 100))
 
 
 @pytest.fixture
@@ -88,14 +89,14 @@ def test_an_unknown_incident_is_an_error(store: StateStore, name: str) -> None:
 
 
 def test_a_release_is_resumed_where_it_was_until_it_is_settled(store: StateStore) -> None:
-    rollout, new = store.begin_release(Rollout("v2", "v1", (5, 100), True, run="a"))
+    rollout, new = store.begin_release(Rollout("v2", "v1", STEPS, run="a"))
     assert new
     while not rollout.ended:
         store.save_release(rollout)
         assert store.unsettled_releases() == [rollout] == [store.release("v2")]
         rollout = rollout.advance(Outcome.PASSED)
     store.save_release(rollout)
-    taken, new = store.begin_release(Rollout("v2", "v1", (5, 100), True, run="b"))
+    taken, new = store.begin_release(Rollout("v2", "v1", STEPS, run="b"))
     assert (taken.stage, taken.run, taken.attempts, new) == (Stage.PROMOTED, "b", 2, False)
     for _ in range(2):  # said again after a kill, it stands once
         store.settle_release(taken, NOW, "promoted", "cards/v2", {})
@@ -106,8 +107,8 @@ def test_a_release_is_resumed_where_it_was_until_it_is_settled(store: StateStore
 
 
 def test_a_run_whose_release_another_took_over_writes_nothing_more(store: StateStore) -> None:
-    mine, _ = store.begin_release(Rollout("v2", "v1", (5, 100), True, run="a"))
-    theirs, _ = store.begin_release(Rollout("v2", "v1", (5, 100), True, run="b"))
+    mine, _ = store.begin_release(Rollout("v2", "v1", STEPS, run="a"))
+    theirs, _ = store.begin_release(Rollout("v2", "v1", STEPS, run="b"))
     with pytest.raises(ReleaseError, match="walked by run b"):
         store.save_release(mine.advance(Outcome.PASSED))
     store.settle_release(theirs.roll_back("slow"), NOW, "rolled_back", "cards/v2", {})
@@ -116,7 +117,7 @@ def test_a_run_whose_release_another_took_over_writes_nothing_more(store: StateS
 
 
 def test_two_versions_are_never_released_at_once(store: StateStore) -> None:
-    store.begin_release(Rollout("v2", "v1", (5, 100), True, run="a"))
+    store.begin_release(Rollout("v2", "v1", STEPS, run="a"))
     with pytest.raises(ReleaseError, match="v2 is being released"):
         store.begin_release(Rollout("v3", "v1", (5, 100), True, run="b"))
     assert store.release("v3") is None

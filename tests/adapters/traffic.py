@@ -37,9 +37,11 @@ class Traffic:
         for version in versions:
             self.runtime.start(version, self.state / "bundle")
 
-    def move(self, weights: dict[str, int], stable: str, shadow: str | None = None) -> str:
+    def move(
+        self, weights: dict[str, int], stable: str, shadow: str | None = None, offset: int = 0
+    ) -> str:
         """Apply a plan with a new id; returns the id."""
-        plan = TrafficPlan(f"plan-{len(self.plans)}", weights, stable, shadow)
+        plan = TrafficPlan(f"plan-{len(self.plans)}", weights, stable, shadow, offset)
         self.plans.append(plan.id)
         self.router.apply(plan, self.runtime.endpoints())
         return plan.id

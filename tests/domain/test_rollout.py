@@ -2,20 +2,121 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint.domain.findings import Outcome
-from setpoint.domain.rollout import Rollout, Stage
+from setpoint.domain.rollout import Period, Rollout, Stage, Strategy, plan
 from setpoint.errors import ReleaseError
 
 STEPS = (5, 25, 50, 100)
 OUTCOMES = st.lists(st.sampled_from(list(Outcome)), max_size=12)
+STRATEGIES = st.sampled_from(get_args(Strategy))
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
 
 
-def _start(champion: str | None = "v1", shadowing: bool = True) -> Rollout:
-    return Rollout("v2", champion, STEPS, shadowing)
+def _start(
+    champion: str | None = "v1", shadowing: bool = True, strategy: Strategy = "canary"
+) -> Rollout:
+    return Rollout("v2", champion, plan(strategy, shadowing=shadowing, steps=STEPS))
+
+
+def _walked(rollout: Rollout) -> list[str]:
+    seen = []
+    while not rollout.ended:
+        rollout = rollout.advance(Outcome.PASSED)
+        seen.append(rollout.label)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("strategy", "shadowing", "walked"),
+    [
+        ("blue_green", False, ["canary 100 %", "promoted"]),
+        ("blue_green", True, ["shadow", "canary 100 %", "promoted"]),
+        ("shadow", False, ["shadow", "canary 100 %", "promoted"]),
+        ("ab", False, ["canary 5 %", "canary 25 %", "ab 50 %", "canary 100 %", "promoted"]),
+        ("bandit", False, ["canary 5 %", "canary 25 %", "bandit 50 %", "canary 100 %", "promoted"]),
+    ],
+)
+def test_every_strategy_is_a_plan_that_ends_in_promotion(
+    strategy: Strategy, shadowing: bool, walked: list[str]
+) -> None:
+    assert _walked(_start(strategy=strategy, shadowing=shadowing)) == walked
+
+
+@given(STRATEGIES, st.booleans())
+def test_no_strategy_goes_from_nothing_to_all_without_a_judged_step(
+    strategy: Strategy, shadowing: bool
+) -> None:
+    first = _start(strategy=strategy, shadowing=shadowing).advance(Outcome.PASSED)
+    assert not first.ended
+
+
+@given(STRATEGIES, OUTCOMES)
+def test_what_is_out_of_time_is_rolled_back_or_held_and_never_promoted(
+    strategy: Strategy, outcomes: list[Outcome]
+) -> None:
+    rollout = _start(strategy=strategy)
+    for outcome in outcomes:
+        if rollout.ended:
+            return
+        late = rollout.out_of_time("nothing seen", ask=False)
+        assert (late.stage, late.reason) == (Stage.ROLLED_BACK, "nothing seen")
+        asked = rollout.out_of_time("nothing seen", ask=True)
+        assert asked.weights() == {"v1": 100, "v2": 0}
+        rollout = rollout.advance(outcome, "why")
+
+
+def test_a_person_sends_a_held_release_on_to_the_next_step_or_back() -> None:
+    held = _start(shadowing=False).advance(Outcome.PASSED).out_of_time("quiet", ask=True)
+    assert (held.label, held.walking, held.ended) == ("held", False, False)
+    with pytest.raises(ReleaseError, match="another stage"):
+        held.advance(Outcome.PASSED)
+    assert held.answered(promote=True, reason="me").label == "canary 25 %"
+    back = held.answered(promote=False, reason="me: no")
+    assert (back.stage, back.reason) == (Stage.ROLLED_BACK, "me: no")
+
+
+def test_only_what_is_held_can_be_answered() -> None:
+    with pytest.raises(ReleaseError, match="another stage"):
+        _start().answered(promote=True, reason="me")
+
+
+def _bandit() -> Rollout:
+    rollout = Rollout("v2", "v1", plan("bandit", shadowing=False, steps=(100,), share=30))
+    return rollout.advance(Outcome.PASSED).began(NOW)
+
+
+def test_a_bandit_keeps_when_each_of_its_shares_began() -> None:
+    later = NOW + timedelta(days=1)
+    moved = _bandit().move_share(80, later)
+    assert moved.periods == (Period(NOW, 30), Period(later, 80))
+    assert (moved.weights(), moved.label) == ({"v1": 20, "v2": 80}, "bandit 80 %")
+    assert moved.move_share(80, later + timedelta(days=1)) is moved
+    assert moved.began(later) is moved
+    assert moved.advance(Outcome.PASSED).periods == ()
+
+
+def test_a_release_is_read_as_it_was_written() -> None:
+    moved = _bandit().move_share(80, NOW + timedelta(days=1))
+    assert Rollout.from_dict(json.loads(json.dumps(moved.to_dict()))) == moved
+
+
+def test_only_a_bandit_moves_its_share() -> None:
+    with pytest.raises(ReleaseError, match="another stage"):
+        _start().advance(Outcome.PASSED).move_share(10, NOW)
+
+
+def test_runs_that_died_are_counted_anew_when_a_release_has_come_on() -> None:
+    taken = _start().advance(Outcome.PASSED).taken_over("b").taken_over("c")
+    assert taken.attempts == 3
+    assert taken.advance(Outcome.PASSED).attempts == 1
 
 
 def test_a_release_goes_through_shadow_and_every_step() -> None:
@@ -81,11 +182,11 @@ def test_rolled_back_all_traffic_is_the_champions() -> None:
 
 
 def test_a_first_release_that_is_rolled_back_leaves_nothing_in_service() -> None:
-    back = Rollout("v1", None, (100,), shadowing=False).roll_back("it does not start")
+    back = Rollout("v1", None, plan("blue_green", shadowing=False)).roll_back("it does not start")
     assert back.weights() == {}
 
 
 @pytest.mark.parametrize("stage", [Stage.PROMOTED, Stage.ROLLED_BACK])
 def test_a_release_that_has_ended_is_not_rolled_back(stage: Stage) -> None:
     with pytest.raises(ReleaseError, match="has ended"):
-        Rollout("v2", "v1", (100,), shadowing=False, stage=stage).roll_back("too late")
+        Rollout("v2", "v1", plan("shadow", shadowing=True), stage=stage).roll_back("too late")

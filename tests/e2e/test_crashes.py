@@ -17,7 +17,7 @@ from setpoint.adapters.mlflow_registry import GATED_AGAINST
 from setpoint.adapters.prefect_api import PrefectApi
 from setpoint.adapters.services import service_status, supervisor_pid
 from setpoint.demo import Script, first_champion, prepare
-from setpoint.domain.rollout import Rollout, Stage
+from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.platform import down, up
 from setpoint.stages import ingest, train
 from setpoint.workspace import StreamClock, Workspace
@@ -96,7 +96,9 @@ def _release_to_canary(workspace: Workspace, version: str) -> str:
 
 def _state(workspace: Workspace, version: str) -> Rollout:
     found = workspace.state.release(version)
-    return found if found is not None else Rollout(version, None, (100,), False)
+    return (
+        found if found is not None else Rollout(version, None, plan("blue_green", shadowing=False))
+    )
 
 
 def _sweep_until_settled(workspace: Workspace, version: str) -> Rollout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from setpoint.adapters.sqlite_decisions import SqliteDecisionLog, connect
 from setpoint.adapters.sqlite_online import SqliteOnlineStore
-from setpoint.domain.bundle import read_bundle
+from setpoint.domain.bundle import Bundle, read_bundle
+from setpoint.errors import StateError
 from setpoint.ports import Decision, DecisionQuery
 from setpoint.serving.engine import Engine, Score
 from setpoint.serving.problems import Refusal, Unavailable
@@ -42,7 +44,7 @@ def engine(bundle: Path, tmp_path: Path, faults: list[Exception]) -> Iterator[En
     connection = connect(tmp_path / "store.db")
     online = Fragile(connection, read.features)
     log = SqliteDecisionLog(connection)
-    yield Engine(read, "7", connection, online, log, faults.append)
+    yield Engine(read, "7", connection, online, log, lambda error, _: faults.append(error))
     connection.close()
 
 
@@ -125,3 +127,84 @@ def logged(folder: Path) -> list[str]:
     ids: list[str] = log.read(DecisionQuery())["id"].to_pylist()
     log.close()
     return ids
+
+
+def test_a_version_whose_model_hangs_keeps_no_other_from_deciding(
+    bundle: Path, tmp_path: Path
+) -> None:
+    read, store = read_bundle(bundle), tmp_path / "store.db"
+    hanging, going = (_engine(read, store, version) for version in ("7", "8"))
+    let_go, began = threading.Event(), threading.Event()
+    score = hanging.scorer.score
+
+    def hang(rows: Any) -> Any:
+        began.set()
+        assert let_go.wait(30)
+        return score(rows)
+
+    hanging.scorer.score = hang  # type: ignore[method-assign]
+    thread = threading.Thread(target=lambda: decide(hanging, [row(1)]))
+    thread.start()
+    assert began.wait(30)
+    [other, same] = decide(going, [row(2), row(1)])
+    let_go.set()
+    thread.join()
+    assert (other.version, same.version) == ("8", "8")
+    found = SqliteDecisionLog(store).read(DecisionQuery(columns=("id", "version")))
+    assert sorted(found.to_pylist(), key=str) == [
+        {"id": "p1", "version": "8"},
+        {"id": "p2", "version": "8"},
+    ]
+
+
+def test_what_another_version_decided_meanwhile_is_answered_by_both(
+    bundle: Path, tmp_path: Path
+) -> None:
+    read, store = read_bundle(bundle), tmp_path / "store.db"
+    slow, quick = (_engine(read, store, version) for version in ("7", "8"))
+    score = slow.scorer.score
+
+    def overtaken(rows: Any) -> Any:
+        decide(quick, [row(1)])
+        return score(rows)
+
+    slow.scorer.score = overtaken  # type: ignore[method-assign]
+    [late] = decide(slow, [row(1)])
+    assert late.version == "8"
+
+
+class Space:
+    """A reserve whose disk is as full as told."""
+
+    def __init__(self, worth: int) -> None:
+        self.worth = worth
+
+    def give_up(self) -> bool:
+        """Whether it is worth trying again."""
+        self.worth -= 1
+        return self.worth >= 0
+
+
+@pytest.mark.parametrize(("worth", "kind"), [(1, Decision), (0, Unavailable)])
+def test_a_batch_on_a_full_disk_is_written_once_room_was_made(
+    bundle: Path, tmp_path: Path, worth: int, kind: type
+) -> None:
+    read = read_bundle(bundle)
+    engine = _engine(read, tmp_path / "store.db", "7", Space(worth))
+    online = engine._online
+    serve, failures = online.serve, iter([True])
+
+    def full_once(events: Any) -> Any:
+        if next(failures, False):
+            raise StateError("database or disk is full", where="store", fix="make room")
+        return serve(events)
+
+    online.serve = full_once  # type: ignore[method-assign]
+    [result] = decide(engine, [row(1)])
+    assert isinstance(result, kind)
+
+
+def _engine(read: Bundle, store: Path, version: str, reserve: Any = None) -> Engine:
+    connection = connect(store)
+    online, log = SqliteOnlineStore(connection, read.features), SqliteDecisionLog(connection)
+    return Engine(read, version, connection, online, log, lambda *_: None, reserve=reserve)

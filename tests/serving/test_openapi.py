@@ -40,6 +40,10 @@ codec = "iso8859-1"
 [[operations]]
 include-path = "/v1/labels"
 checks.positive_data_acceptance.enabled = false
+# More rows than a batch may have are answered 413, as described.
+[[operations]]
+include-path = "/v1/batch"
+checks.negative_data_rejection.expected-statuses = ["400", "413", "415", "422"]
 """
 
 
@@ -65,7 +69,7 @@ def schemathesis(service: Service, folder: Path, *options: str) -> str:
 def test_every_generated_request_is_answered_as_described(start: Start, tmp_path: Path) -> None:
     service = start()
     said = schemathesis(service, tmp_path)
-    assert "Tested: 6" in said
+    assert "Tested: 7" in said
     codes = ("200", "400", "404", "405", "422")
     counted = [service.metric("setpoint_requests_total", code=code) for code in codes]
     assert all(counted), counted
@@ -76,7 +80,7 @@ def test_with_keys_too_every_request_is_answered_as_described(start: Start, tmp_
     keys = Keys(tmp_path)
     service = start("--keys", str(keys.path))
     said = schemathesis(service, tmp_path, "--header", f"Authorization: {keys.bearer('all')}")
-    assert "Tested: 6" in said
+    assert "Tested: 7" in said
     text = service.raw("GET", "/metrics", None, keys.of("all"))[1].decode()
     assert 'code="401",route="decisions"' in text
 
@@ -106,6 +110,7 @@ def test_every_route_is_described(shared: Service) -> None:
     }
     assert found == {
         ("POST", "/v1/decisions"),
+        ("POST", "/v1/batch"),
         ("GET", "/v1/decisions/{id}"),
         ("POST", "/v1/labels"),
         ("GET", "/health/live"),

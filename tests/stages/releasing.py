@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from setpoint.adapters.mlflow_registry import CHAMPION, GATED_AGAINST
-from setpoint.domain.rollout import Rollout, Stage
+from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
-from tests.stages.small import make_workspace
+from tests.stages.small import PROJECT, make_workspace
+
+FIRST = plan("blue_green", shadowing=False)
+HALVES = plan("canary", shadowing=False, steps=(50, 100))
 
 
-def two_versions(folder: Path) -> tuple[Workspace, FakeRouter, FakeRuntime]:
+def two_versions(folder: Path, text: str = PROJECT) -> tuple[Workspace, FakeRouter, FakeRuntime]:
     """``v1`` is promoted and in service, ``v2`` is registered."""
-    workspace = make_workspace(folder)
+    workspace = make_workspace(folder, text)
     router, runtime = FakeRouter(), FakeRuntime()
     workspace.__dict__.update(router=router, runtime=runtime)
     for _ in range(2):
@@ -22,7 +25,7 @@ def two_versions(folder: Path) -> tuple[Workspace, FakeRouter, FakeRuntime]:
         workspace.registry.tag(version, "bundle_digest", "0" * 64)
         workspace.registry.tag(version, "gates", "passed")
         workspace.registry.tag(version, GATED_AGAINST, "v1")
-    first = Rollout("v1", None, (100,), False, stage=Stage.PROMOTED, settled=True)
+    first = Rollout("v1", None, FIRST, stage=Stage.PROMOTED, settled=True)
     workspace.state.save_release(first)
     workspace.registry.point(CHAMPION, "v1")
     runtime.start("v1", workspace.bundle("v1"))
@@ -32,7 +35,7 @@ def two_versions(folder: Path) -> tuple[Workspace, FakeRouter, FakeRuntime]:
 
 def left_by_a_dead_run(workspace: Workspace, stage: Stage, **more: object) -> Rollout:
     """A release of ``v2`` that its run wrote down last in ``stage`` and then was killed."""
-    rollout = Rollout("v2", "v1", (50, 100), False, stage=stage, run=DEAD, **more)  # type: ignore[arg-type]
+    rollout = Rollout("v2", "v1", HALVES, stage=stage, run=DEAD, **more)  # type: ignore[arg-type]
     workspace.state.begin_release(rollout)
     return rollout
 

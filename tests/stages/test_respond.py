@@ -11,12 +11,13 @@ import pytest
 
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
-from setpoint.domain.rollout import Rollout, Stage
+from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.errors import StateError
 from setpoint.stages import respond
 from setpoint.workspace import StreamClock, Workspace
 from tests.stages.small import PROJECT, T0, make_workspace
 
+WHOLE = plan("blue_green", shadowing=False)
 TWICE = PROJECT + "respond: {attempts: 2, retry_after: 2d}\n"
 
 
@@ -89,10 +90,10 @@ def test_a_person_ends_an_incident_and_the_ledger_keeps_the_reason(workspace: Wo
     ("rollout", "status"),
     [
         (None, Status.OPEN),
-        (Rollout("v2", "v1", (100,), False, Stage.ROLLED_BACK, settled=True), Status.OPEN),
-        (Rollout("v2", "v1", (100,), False, Stage.CANARY), Status.RESPONDING),
-        (Rollout("v2", "v1", (100,), False, Stage.PROMOTED), Status.RESPONDING),
-        (Rollout("v2", "v1", (100,), False, Stage.PROMOTED, settled=True), Status.RESOLVED),
+        (Rollout("v2", "v1", WHOLE, Stage.ROLLED_BACK, settled=True), Status.OPEN),
+        (Rollout("v2", "v1", WHOLE, Stage.CANARY), Status.RESPONDING),
+        (Rollout("v2", "v1", WHOLE, Stage.PROMOTED), Status.RESPONDING),
+        (Rollout("v2", "v1", WHOLE, Stage.PROMOTED, settled=True), Status.RESOLVED),
     ],
 )
 def test_what_a_dead_run_had_taken_up_ends_as_its_release_did(
@@ -109,7 +110,7 @@ def test_an_error_while_a_release_goes_on_leaves_its_incident_to_that_release(
     workspace: Workspace,
 ) -> None:
     incident = _taken(workspace, _opened(workspace))
-    rollout = Rollout("v2", "v1", (100,), False, Stage.PROMOTED, cause=incident.id)
+    rollout = Rollout("v2", "v1", WHOLE, Stage.PROMOTED, cause=incident.id)
     workspace.state.save_release(rollout)
     respond.broken_off(workspace, incident, "a process does not stop")
     assert workspace.state.incident(incident.id).status == Status.RESPONDING

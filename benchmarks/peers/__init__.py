@@ -1,0 +1,1 @@
+"""What ``benchmarks.serving`` is made of: the model, the client, and the servers it compares."""

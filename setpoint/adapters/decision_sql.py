@@ -1,0 +1,125 @@
+"""What the homes of the decision log have in common: sizes, checks, and a window as SQL.
+
+Light on purpose: the scoring service imports it, and does without Arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from setpoint.errors import DataError
+from setpoint.ports import DecisionQuery
+
+CHUNK = 500
+"""Ids that are looked up at a time."""
+BATCH = 16_384
+"""Rows that are read at a time."""
+FORGET_ROWS = 500
+"""Rows that are dropped in one transaction."""
+FORGET_REST = 0.005
+"""Seconds without the write lock after each, at least."""
+STORED = {"id": "d.id", "label": "l.label", "label_known_at": "l.known_at"}
+
+Place = tuple[Any, int]
+"""Event time, as stored, and number of a row: where a page ended."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a store writes what SQL leaves open.
+
+    Attributes:
+        mark: What stands before the number of a value, e.g. ``$``.
+        body: How a JSON column is read as UTF-8, with ``{}`` for the column.
+        moment: Turns an aware time into the stored form; the second argument is its name in
+            an error.
+    """
+
+    mark: str
+    body: str
+    moment: Callable[[datetime, str], Any]
+
+
+def select(
+    query: DecisionQuery, after: Place | None, limit: int, dialect: Dialect
+) -> tuple[str, list[Any]]:
+    """A page of a window: event time and number of a row, its columns, its ``named_bodies``.
+
+    Args:
+        query: The window.
+        after: Where the page before ended; ``None`` for the first.
+        limit: Most rows.
+        dialect: Of the store.
+
+    Returns:
+        SQL and its values.
+
+    Raises:
+        DataError: A time has no time zone.
+    """
+    values: list[Any] = []
+
+    def mark(value: Any) -> str:
+        values.append(value)
+        return f"{dialect.mark}{len(values)}"
+
+    wanted = [STORED.get(name, f"d.{name}") for name in query.columns]
+    wanted += [dialect.body.format(f"d.{body}") for body in named_bodies(query)]
+    conditions = [f"shadow = {mark(query.shadow)}"]
+    if after is not None:
+        conditions.append(f"event_time >= {mark(after[0])}")
+        conditions.append(f"(event_time > {mark(after[0])} OR seq > {mark(after[1])})")
+    elif query.start is not None:
+        conditions.append(f"event_time >= {mark(dialect.moment(query.start, 'window'))}")
+    if query.end is not None:
+        conditions.append(f"event_time < {mark(dialect.moment(query.end, 'window'))}")
+    if query.version is not None:
+        conditions.append(f"version = {mark(query.version)}")
+    else:  # the log is at-least-once across versions: the first answer is what the client holds
+        conditions.append(  # the OFFSET keeps PostgreSQL from joining the whole log for a page
+            "NOT EXISTS (SELECT 1 FROM decisions e WHERE e.id = d.id"
+            " AND e.shadow = d.shadow AND e.seq < d.seq LIMIT 1 OFFSET 0)"
+        )
+    labels = {"label", "label_known_at"} & set(query.columns)
+    joined = " LEFT JOIN decision_labels l ON l.id = d.id" if labels else ""
+    text = f"SELECT {', '.join(['event_time', 'seq', *wanted])} FROM decisions d{joined}"
+    text += f" WHERE {' AND '.join(conditions)} ORDER BY event_time, seq LIMIT {mark(limit)}"
+    return text, values
+
+
+def named_bodies(query: DecisionQuery) -> list[str]:
+    """Which of ``request`` and ``features`` have columns of their own in the answer."""
+    return [body for body in ("request", "features") if getattr(query, body)]
+
+
+def check_aware(moment: datetime, name: str) -> datetime:
+    """The same time.
+
+    Raises:
+        DataError: The time called ``name`` has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise DataError(
+            f"{name} {moment.isoformat()} has no time zone",
+            where=name,
+            fix="give an aware time, e.g. datetime(..., tzinfo=UTC)",
+        )
+    return moment
+
+
+def json_text(value: Any) -> str:
+    """JSON without spaces."""
+    return msgspec.json.encode(value).decode()
+
+
+def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    """The ids, at most ``CHUNK`` at a time."""
+    rest = iter(ids)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk

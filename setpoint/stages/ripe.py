@@ -1,0 +1,76 @@
+"""Decisions whose truth is known as well as it will be, and what they cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from setpoint.domain.gates import Judged
+from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages.assemble import cost_columns
+from setpoint.workspace import Workspace
+
+
+def ripe_window(
+    workspace: Workspace, log: DecisionLog, version: str | None, now: datetime
+) -> pa.Table:
+    """Ripe decisions of the newest window that has some, with cost and protected columns."""
+    project = workspace.project
+    end = now - project.label_age
+    wanted = tuple(sorted({*cost_columns(workspace), *project.data.protected}))
+    window = DecisionQuery(
+        start=end - project.watch.window, end=end, version=version, request=wanted
+    )
+    return ripe_decisions(workspace, log, window, now)
+
+
+def ripe_decisions(
+    workspace: Workspace, log: DecisionLog, query: DecisionQuery, now: datetime
+) -> pa.Table:
+    """Served decisions old enough for their labels, labels filled in; those without are left out.
+
+    Args:
+        workspace: The project.
+        log: The decisions.
+        query: Which of them; nothing younger than the age at which labels are judged is read.
+        now: Event time of the look.
+    """
+    project = workspace.project
+    ripe = now - project.label_age
+    end = ripe if query.end is None else min(query.end, ripe)
+    table = log.read(replace(query, end=end))
+    label = table["label"]
+    # What became known only after this look was not known to it.
+    late = pc.fill_null(pc.greater(table["label_known_at"], pa.scalar(now)), False)
+    label = pc.if_else(late, pa.scalar(None, pa.int8()), label)
+    if project.target.unlabelled == "negative":
+        label = pc.fill_null(label, pa.scalar(0, pa.int8()))
+    table = table.set_column(table.column_names.index("label"), "label", label)
+    return table.filter(pc.is_valid(table["label"]))
+
+
+def judged_decisions(workspace: Workspace, table: pa.Table) -> Judged:
+    """Decisions with labels, priced."""
+    project = workspace.project
+    label = _ints(table["label"])
+    adverse = project.actions.positive
+    acted = np.array([a == adverse for a in table["action"].to_pylist()], dtype=bool)
+    columns = {n: _values(table[n]) for n in cost_columns(workspace)}
+    cost = project.costs.matrix().of(label, acted, columns)
+    return Judged(label, table["score"].to_numpy(), acted, cost)
+
+
+def _ints(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    return np.asarray(column.combine_chunks().to_numpy(zero_copy_only=False), dtype=np.int8)
+
+
+def _values(column: pa.ChunkedArray) -> Any:
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.asarray(column.to_pylist(), dtype=object)

@@ -1,0 +1,1 @@
+"""What stands in infra/ is what it says: schemas, least rights, pinned images."""
