@@ -12,6 +12,7 @@ from setpoint.adapters.services import status as services
 from setpoint.adapters.services import supervisor_pid
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Status
+from setpoint.domain.rollout import Stage
 from setpoint.errors import StateError
 from setpoint.stages.ingest import quarantined
 from setpoint.workspace import Workspace
@@ -42,6 +43,11 @@ def _needs(workspace: Workspace) -> list[str]:
         if incident.status == Status.NEEDS_PERSON:
             needs.append(f"incident {incident.id} ({incident.cause}): {incident.note}")
             needs.append(f"  setpoint resolve {incident.id} --note WHY   (or --retry)")
+    for rollout in state.unsettled_releases():
+        if rollout.stage == Stage.HELD:
+            needs.append(f"release of {rollout.challenger} is held: {rollout.reason}")
+            needs.append(f"  setpoint answer {rollout.challenger} --promote --note WHY")
+            needs.append("  (or --roll-back)")
     needs += [f"batch refused: {p}" for p in quarantined(workspace)]
     unseen = [f for f in _last_window(workspace)[1] if f.outcome == Outcome.ERROR]
     needs += [f"cannot be watched: {f.label}: {f.reason}" for f in unseen]

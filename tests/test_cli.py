@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from setpoint.adapters.sqlite_state import StateStore
+from setpoint.domain.rollout import Rollout, Stage, plan
 from tests.stages.small import PROJECT, T0, make_frame, serve
 
 
@@ -71,6 +73,20 @@ def test_status_of_a_project_that_never_ran_says_what_to_do_next(project: Path) 
     assert "none: run setpoint deliver" in done.stdout
     assert "down: run setpoint up" in done.stdout
     assert "nothing was looked at yet" in done.stdout
+
+
+def test_a_held_release_is_shown_and_answered(project: Path) -> None:
+    state = StateStore(project / ".setpoint" / "state.db", "small")
+    steps = plan("canary", shadowing=False, steps=(50, 100))
+    state.begin_release(Rollout("v2", "v1", steps, Stage.HELD, reason="too quiet", run="a"))
+    shown = _setpoint(project, "status")
+    assert "release of v2 is held: too quiet" in shown.stdout
+    answered = _setpoint(project, "answer", "v2", "--promote", "--note", "it was a holiday")
+    assert answered.returncode == 0, answered.stderr
+    known = state.release("v2")
+    assert known is not None and known.label == "canary 100 %"
+    again = _setpoint(project, "answer", "v2", "--roll-back", "--note", "no")
+    assert again.returncode == 1 and "another stage" in again.stderr
 
 
 def test_decisions_are_exported_whole_with_their_inputs_as_columns(project: Path) -> None:

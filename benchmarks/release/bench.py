@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Bench:
     good: str
     other: str
     blind: str
-    _strategy: str = field(default="canary")
+    _before: Rollout | None = None
 
     def set_strategy(self, strategy: Strategy, **policy: object) -> None:
         """Write the release policy into the project file: runs read it when they start."""
@@ -88,6 +88,7 @@ class Bench:
         """Ask for the release of a version that its gates accepted; returns the run's id."""
         registry = self.workspace.registry
         registry.tag(version, GATED_AGAINST, self.workspace.champion() or "")
+        self._before = self.workspace.state.release(version)
         return self.api.run("release/release", {"version": version})
 
     def wait(self, version: str, *, sweeping: bool = False, seconds: float = 240.0) -> Rollout:
@@ -101,7 +102,7 @@ class Bench:
         deadline = time.monotonic() + seconds
         while True:
             known = self.workspace.state.release(version)
-            if known is not None and known.settled:
+            if known is not None and known.settled and known != self._before:
                 return known
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the release of {version} has not ended: {known}")

@@ -146,7 +146,7 @@ def _fault(name: str, fault: str) -> Scenario:
         ended = bench.wait(version)
         return ended, _expect(ended, Stage.ROLLED_BACK)
 
-    return Scenario(f"canary of a version {name}", run, small=fault in ("hang", "error"))
+    return Scenario(f"canary of a version {name}", run, small=fault == "hang")
 
 
 def _kill_challenger(bench: Bench) -> tuple[Rollout | None, str]:
