@@ -61,8 +61,7 @@ def _walk_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict
             if after is not rollout:
                 break
         before = at
-        # Looks take a twentieth of the time at most, however much there is to read.
-        time.sleep(max(POLL_SECONDS, 20 * (time.monotonic() - started)))
+        time.sleep(POLL_SECONDS)
     get_run_logger().info("%s: %s", rollout.label, verdict.summary())
     show.verdict("release-step", verdict, f"{rollout.challenger}: {rollout.label}")
     release.record_step(workspace, rollout, verdict, looks)

@@ -75,7 +75,7 @@ def show(rows: Sequence[Row]) -> None:
 def main() -> int:
     """Play, print, write; 1 if a request was lost or answered wrongly, or a release went astray."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=200.0, help="payments a second")
+    parser.add_argument("--rate", type=float, default=250.0, help="payments a second")
     parser.add_argument("--settle", type=float, default=8.0, help="seconds before and after each")
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument("--out", type=Path, default=RESULT)

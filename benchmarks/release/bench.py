@@ -27,8 +27,8 @@ from setpoint.workspace import Workspace, open_workspace
 SCRIPT = Script(seed=4, drift="none", history=45, longest=20)
 DELAY = timedelta(days=2)
 """Event time until a label; two of three days that the gateway's rate takes to a second or so."""
-BLIND = 0.999
-"""Threshold of a version that lets every fraud through."""
+DEAR = 0.0
+"""Threshold of a version that has everything reviewed."""
 FAULTY = str(Path(__file__).parent / "faulty.py")
 DISK_MB = 400
 CHANGES = {
@@ -50,8 +50,8 @@ release:
   warm: 5s
   max_slow_share: 0.3
   max_score_shift: 0.5
-  max_action_shift: 0.5
-  experiment: {min_outcomes: 300, planned: 6000, every: 6h, longest: 60d}
+  max_action_shift: 1.0
+  experiment: {min_outcomes: 300, planned: 2000, every: 6h, longest: 60d}
 """
 
 
@@ -63,14 +63,14 @@ class Bench:
         workspace: The project.
         stream: Payments without end.
         good, other: Two versions that detect fraud.
-        blind: One that detects none.
+        dear: One that has everything reviewed, which costs more than the frauds.
     """
 
     workspace: Workspace
     stream: Stream
     good: str
     other: str
-    blind: str
+    dear: str
     _before: Rollout | None = None
 
     def set_strategy(self, strategy: Strategy, **policy: object) -> None:
@@ -167,8 +167,8 @@ def platform(root: Path) -> Iterator[Bench]:
         up(workspace, clock="stream", mlflow=False)
         first_champion(workspace, world, SCRIPT)
         made = [_version(workspace, seed) for seed in (1, 2)]
-        blind = _version(workspace, 3, threshold=BLIND)
-        yield Bench(workspace, Stream(world, SCRIPT.history, DELAY / 2), made[0], made[1], blind)
+        dear = _version(workspace, 3, threshold=DEAR)
+        yield Bench(workspace, Stream(world, SCRIPT.history, DELAY / 2), made[0], made[1], dear)
     finally:
         down(root)
         if mounted:

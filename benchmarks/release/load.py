@@ -28,7 +28,10 @@ class Payment:
 
 
 class Stream:
-    """The payments of a world from a day on, without end.
+    """The payments of a world from a day on, without end, each by another customer.
+
+    In the small world a few customers carry most of the fraud, and an experiment, which counts
+    customers, would wait for weeks.
 
     Args:
         world: The world.
@@ -51,12 +54,14 @@ class Stream:
 
     def _go_on(self) -> Iterator[dict[str, Any]]:
         for lap in itertools.count():
-            for payment in self._rows:
+            for number, payment in enumerate(self._rows):
                 self.now = payment.time + lap * self._span
                 identity = f"{payment.row['tx_id']}-{lap}"
                 if payment.fraud:
                     self.reports.append((self.now + self._delay, identity))
-                yield {**payment.row, "tx_id": identity, "time": self.now.isoformat()}
+                customer = f"{payment.row['customer_id']}-{lap}-{number}"
+                named = {"tx_id": identity, "customer_id": customer}
+                yield {**payment.row, **named, "time": self.now.isoformat()}
 
     def next(self) -> dict[str, Any]:
         """The next payment."""

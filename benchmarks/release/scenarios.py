@@ -111,12 +111,12 @@ def _next(bench: Bench) -> str:
 
 
 def _ready_for_experiment(bench: Bench, *, better: bool) -> str:
-    """The challenger of an experiment; puts the blind version into service if it is to win."""
+    """The challenger of an experiment; puts the dear version into service if it is to win."""
     if not better:
-        if bench.workspace.champion() == bench.blind:
+        if bench.workspace.champion() == bench.dear:
             _switch(bench, bench.good)
-        return bench.blind
-    _switch(bench, bench.blind)
+        return bench.dear
+    _switch(bench, bench.dear)
     return bench.good
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,8 @@ from setpoint.stages.release import Begun
 from setpoint.stages.ripe import judged_decisions, ripe_decisions
 from setpoint.workspace import Workspace
 
+REST = 20
+"""Decisions are read again after this many times as long as reading them took."""
 FEWEST_ALERTS = 0.01
 """Share of adverse actions that a version may show whatever its training data showed."""
 
@@ -60,6 +63,8 @@ class Judge:
     looks: Looks = field(default_factory=Looks)
     _known: Outcomes | None = None
     _known_at: datetime | None = None
+    _resting: dict[str, tuple[Decided, float]] = field(default_factory=dict)
+    _known_until: float = 0.0
 
     @property
     def rollout(self) -> Rollout:
@@ -136,14 +141,14 @@ class Judge:
     def _live(self, now: dict[str, ServiceCounts], held: bool) -> Iterator[Finding]:
         """The challenger's answers beside the champion's in the same time."""
         needed = self.workspace.project.release.step_requests
-        decided = self._decided(self.rollout.challenger, self.begun.since)
+        decided = self._lately(self.rollout.challenger)
         last = not held and len(decided) >= needed
         look = self.looks.count(last=last)
         champion = self.rollout.champion
         beside = None
         if champion is not None:
             apart = self.rollout.percent == 100
-            beside = self._champion_before if apart else self._decided(champion, self.begun.since)
+            beside = self._champion_before if apart else self._lately(champion)
         yield from self._service(now, decided, beside, needed, look, last)
         if self.rollout.stage in EXPERIMENTS:
             yield experiment.judge(self._outcomes(), self._rules)
@@ -191,6 +196,17 @@ class Judge:
         bundle = read_bundle(self.workspace.bundle(self.rollout.challenger))
         return float(bundle.profile["alert_rate"])
 
+    def _lately(self, version: str) -> Decided:
+        """What a version decided since the step began; the counters are fresh at every look,
+        decisions as fresh as there are not too many to read."""
+        known, until = self._resting.get(version, (None, 0.0))
+        began = time.monotonic()
+        if known is None or began >= until:
+            known = self._decided(version, self.begun.since)
+            ended = time.monotonic()
+            self._resting[version] = (known, ended + REST * (ended - began))
+        return known
+
     def _decided(self, version: str, since: datetime, end: datetime | None = None) -> Decided:
         columns = ("score", "action")
         query = DecisionQuery(start=since, end=end, version=version, columns=columns)
@@ -236,8 +252,12 @@ class Judge:
         """Ripe decisions of both versions since both were answering; read again when due."""
         now = self.workspace.clock.now()
         every = self.workspace.project.release.experiment.every
-        if self._known is None or self._known_at is None or now - self._known_at >= every:
+        began = time.monotonic()
+        due = self._known_at is None or now - self._known_at >= every
+        if self._known is None or (due and began >= self._known_until):
             self._known, self._known_at = self._read_outcomes(now), now
+            ended = time.monotonic()
+            self._known_until = ended + REST * (ended - began)
         return self._known
 
     def _read_outcomes(self, now: datetime) -> Outcomes:
