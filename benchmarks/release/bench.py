@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,12 +17,13 @@ from benchmarks.release.load import Stream
 from setpoint.adapters.mlflow_registry import GATED_AGAINST
 from setpoint.adapters.prefect_api import PrefectApi
 from setpoint.adapters.process_runtime import ProcessRuntime
+from setpoint.adapters.processes import free_port
 from setpoint.adapters.services import service_status
 from setpoint.demo import Script, first_champion, prepare
 from setpoint.domain.rollout import Rollout, Strategy
 from setpoint.platform import down, up
 from setpoint.stages import ingest, train
-from setpoint.workspace import Workspace, open_workspace
+from setpoint.workspace import Ports, Workspace, open_workspace
 
 SCRIPT = Script(seed=4, drift="none", history=45, longest=20)
 DELAY = timedelta(days=2)
@@ -159,6 +160,9 @@ def platform(root: Path) -> Iterator[Bench]:
         text = text.replace(was, now)
     file.write_text(text, "utf-8")
     workspace = open_workspace(file, root)
+    # Ports of its own: another platform of this machine may be choosing the usual ones just now.
+    names = (one.name for one in fields(Ports))
+    workspace.set_platform({"ports": {name: free_port() for name in names}, "clock": "stream"})
     small = root / "small"
     mounted = _mount(small)
     if mounted:

@@ -188,10 +188,11 @@ def _kill_prefect(bench: Bench) -> tuple[Rollout | None, str]:
 
 
 def _to_canary(bench: Bench) -> str:
-    bench.set_strategy("canary", step_requests=200)
+    bench.set_strategy("canary", steps="[25, 50, 100]", step_requests=200)
     version = _next(bench)
     bench.begin(version)
-    bench.until(version, lambda known: known.stage == Stage.CANARY and known.percent >= 25)
+    bench.until(version, lambda known: known.stage == Stage.CANARY)
+    time.sleep(1.0)  # the state is written before the step begins
     return version
 
 
