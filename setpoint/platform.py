@@ -23,6 +23,7 @@ from setpoint.adapters.services import (
     wait_ready,
     withdraw,
 )
+from setpoint.adapters.supervisor import Supervisor
 from setpoint.errors import PlatformError
 from setpoint.workspace import Ports, Workspace
 
@@ -54,6 +55,7 @@ def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Por
     ports = _ports(workspace)
     fresh = supervisor_pid(root) is None
     if fresh:
+        Supervisor(root).clear()
         for name, port in asdict(ports).items():
             require_free_port(port, name, fix=OTHER_PORTS)
         workspace.set_platform(

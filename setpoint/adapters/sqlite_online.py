@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from setpoint.adapters.decision_sql import chunks
 from setpoint.adapters.sqlite_history import (
     EntityReader,
     entities_with_history,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_BUSY_MS = 5_000
+_BUSY_SECONDS = 5.0
 _FORGET_ROWS = 1_000
 
 # label_from is the arrival of the label that the event row carries; older ones are in
@@ -47,10 +48,14 @@ CREATE TABLE IF NOT EXISTS online_labels (
     PRIMARY KEY (arrival, id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS online_labels_by_id ON online_labels (id, arrival, label);
 """
+_LABELS = "SELECT id, label, arrival FROM online_labels WHERE id IN"
 _NEXT_ARRIVAL = (
     "SELECT 1 + max(coalesce((SELECT max(arrival) FROM online_events), 0),"
     " coalesce((SELECT max(arrival) FROM online_labels), 0))"
 )
+
+_Place = list[Any]
+"""Arrival number and time of an event, and its entities."""
 
 
 def micros_of(moment: datetime) -> int:
@@ -96,12 +101,11 @@ class SqliteOnlineStore:
         self._insert = ""
         self._stored: list[str] = []
         with self._translated():
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
             if not connection.in_transaction:
                 connection.execute("PRAGMA journal_mode = WAL")
         self._prepare_file()
         self._readers = [EntityReader(spec, entity) for entity in entities_with_history(spec)]
-        self._find = "SELECT arrival, t{} FROM online_events WHERE id = ?".format(
+        self._find = "SELECT id, arrival, t{} FROM online_events WHERE id IN".format(
             "".join(f", {quoted(reader.column)}" for reader in self._readers)
         )
         names = [name for reader in self._readers for name in reader.names]
@@ -127,7 +131,9 @@ class SqliteOnlineStore:
         """
         with self._transaction():
             self._follow_schema()
-            return [self._serve_one(event) for event in events]
+            # All are recorded first: what each is answered reaches to its own arrival only.
+            places = self._record(events)
+            return [self._inputs(event, places[self._id(event)]) for event in events]
 
     def learn(self, labels: Sequence[Label]) -> None:
         """Record labels; a label for an id seen before replaces it.
@@ -238,17 +244,35 @@ class SqliteOnlineStore:
             ", ?" * len(self._stored)
         )
 
-    def _serve_one(self, event: Mapping[str, Any]) -> tuple[list[float], list[str]]:
+    def _id(self, event: Mapping[str, Any]) -> str:
+        return str(event[self._spec.event_id])
+
+    def _record(self, events: Sequence[Mapping[str, Any]]) -> dict[str, _Place]:
+        """Record events that are new; where all of them stand in the history, by id."""
+        places: dict[str, _Place] = {}
+        known: dict[str, tuple[int, int]] = {}
+        for chunk in chunks(self._id(event) for event in events):
+            marks = ",".join("?" * len(chunk))
+            for id_, *place in self._connection.execute(f"{self._find} ({marks})", chunk):
+                places[id_] = place
+            for id_, label, arrival in self._connection.execute(f"{_LABELS} ({marks})", chunk):
+                if id_ not in known or arrival > known[id_][1]:
+                    known[id_] = label, arrival
+        new: list[tuple[Any, ...]] = []
+        next_arrival = self._next_arrival()
+        for event in events:
+            id_ = self._id(event)
+            if id_ not in places:
+                arrival, t = next_arrival + len(new), micros_of(event[self._spec.event_time])
+                places[id_] = [arrival, t, *(event.get(one.column) for one in self._readers)]
+                values = [event.get(name) for name in self._stored]
+                new.append((arrival, id_, t, *known.get(id_, (None, -1)), *values))
+        self._connection.executemany(self._insert, new)
+        return places
+
+    def _inputs(self, event: Mapping[str, Any], place: _Place) -> tuple[list[float], list[str]]:
         spec = self._spec
-        execute = self._connection.execute
-        id_ = str(event[spec.event_id])
-        found = execute(self._find, (id_,)).fetchone()
-        if found is None:
-            t = micros_of(event[spec.event_time])
-            arrival = self._record(id_, t, event)
-            keys: Sequence[Any] = [event.get(reader.column) for reader in self._readers]
-        else:
-            arrival, t, *keys = found
+        arrival, t, *keys = place
         histories: list[float] = []
         for reader, key in zip(self._readers, keys, strict=True):
             histories += reader.read(self._connection, key, t, arrival, event)
@@ -256,16 +280,6 @@ class SqliteOnlineStore:
         numbers += [float(calendar_part(part, t)) for part in spec.calendar]
         numbers += [histories[i] for i in self._order]
         return numbers, [_text(event.get(name)) for name in spec.categories]
-
-    def _record(self, id_: str, t: int, event: Mapping[str, Any]) -> int:
-        label = self._connection.execute(
-            "SELECT label, arrival FROM online_labels WHERE id = ? ORDER BY arrival DESC LIMIT 1",
-            (id_,),
-        ).fetchone()
-        arrival = self._next_arrival()
-        values = [event.get(name) for name in self._stored]
-        self._connection.execute(self._insert, (arrival, id_, t, *(label or (None, -1)), *values))
-        return arrival
 
     def _next_arrival(self) -> int:
         # Read off the tables: a counter of its own would be one more page to write a request.
@@ -313,7 +327,7 @@ class SqliteOnlineStore:
 
 def _open(path: str | Path) -> sqlite3.Connection:
     try:
-        connection = sqlite3.connect(path, isolation_level=None)
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         # Survives a kill; what a power cut takes is history that clients may send again.
         connection.execute("PRAGMA synchronous = NORMAL")
     except sqlite3.Error as error:

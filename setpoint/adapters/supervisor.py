@@ -95,6 +95,16 @@ class Supervisor:
             self._end_orphans()
             asyncio.run(self._loop())
 
+    def clear(self) -> None:
+        """End what a killed supervisor of this state folder left, so that its ports are free.
+
+        Raises:
+            StateError: Another supervisor keeps this state folder.
+            PlatformError: A process does not end.
+        """
+        with self._locked():
+            self._end_orphans()
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         file = self.state / "supervisor.lock"

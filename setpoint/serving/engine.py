@@ -192,6 +192,7 @@ class Engine:
     def _commit(self, works: Sequence[Work]) -> list[Result]:
         results: list[Result] = [None] * len(works)
         scores = [(i, work) for i, work in enumerate(works) if isinstance(work, Score)]
+        seen = self._changes()
         known = self._log.find(work.row.id for _, work in scores if not work.shadow)
         leaders: dict[Key, Score] = {}
         for _, work in scores:
@@ -199,7 +200,7 @@ class Engine:
                 leaders.setdefault((work.row.id, work.shadow), work)
         fresh = dict(zip(leaders, self._score(list(leaders.values())), strict=True))
         with transaction(self._connection):
-            self._answer(scores, leaders, known, self._record(fresh), results)
+            self._answer(scores, leaders, known, self._record(fresh, seen), results)
             for index, other in enumerate(works):
                 if isinstance(other, Learn):
                     results[index] = self._log.add_labels(other.labels)
@@ -215,8 +216,12 @@ class Engine:
                         self._log.append([])
         return results
 
-    def _record(self, fresh: dict[Key, Decision]) -> dict[Key, Decision]:
-        """Log new decisions; what another service decided meanwhile stands."""
+    def _changes(self) -> int:
+        """A number that changes with every write of another connection to the store."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _record(self, fresh: dict[Key, Decision], seen: int) -> dict[Key, Decision]:
+        """Log new decisions; what another service decided since ``seen`` stands."""
         if not fresh:
             return fresh
         served = [identity for identity, shadow in fresh if not shadow]
@@ -224,7 +229,7 @@ class Engine:
             self._log.append(list(fresh.values()))
             first = self._log.find(served)
         else:
-            first = self._log.find(served)
+            first = self._log.find(served) if self._changes() != seen else {}
             mine = [one for key, one in fresh.items() if key[1] or key[0] not in first]
             self._log.append(mine)
         return {key: own if key[1] else first.get(key[0], own) for key, own in fresh.items()}

@@ -19,6 +19,7 @@ from setpoint.adapters.processes import free_port, process_identity, require_fre
 from setpoint.adapters.services import ServiceStatus, log_file, service_status, spec_file
 from setpoint.adapters.supervisor import (
     ServiceSpec,
+    Supervisor,
     declare,
     status,
     supervisor_pid,
@@ -232,6 +233,21 @@ def test_a_killed_supervisor_leaves_no_orphan_and_its_successor_takes_over(tmp_p
         assert process_identity(leader) is None
         if sys.platform == "linux":  # elsewhere a grandchild in its own session is not found
             assert process_identity(child) is None
+
+
+def test_what_a_killed_supervisor_left_can_be_cleared_before_the_next_one_starts(
+    tmp_path: Path,
+) -> None:
+    first = start_supervisor(tmp_path)
+    declare(tmp_path, sleeper())
+    pid = wait_ready(tmp_path, "sleeper", 20).pid
+    assert pid is not None
+    with pytest.raises(StateError, match="already keeps it"):
+        Supervisor(tmp_path).clear()
+    first.kill()
+    first.communicate()
+    Supervisor(tmp_path).clear()
+    assert process_identity(pid) is None
 
 
 def test_a_foreign_process_with_a_recorded_pid_is_never_ended(tmp_path: Path) -> None:

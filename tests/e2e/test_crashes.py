@@ -21,7 +21,7 @@ from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.platform import down, up
 from setpoint.stages import ingest, train
 from setpoint.workspace import StreamClock, Workspace
-from tests.e2e.traffic import payments, send
+from tests.e2e.traffic import payments, send, take_free_ports
 
 pytestmark = pytest.mark.e2e
 SCRIPT = Script(seed=4, drift="none", history=45, longest=20)
@@ -33,6 +33,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace
     """A platform with a first champion, and the payments that come after its history."""
     root = tmp_path_factory.mktemp("crashes") / "state"
     workspace, world = prepare(SCRIPT, root)
+    take_free_ports(workspace)
     try:
         up(workspace, clock="stream", mlflow=False)
         first_champion(workspace, world, SCRIPT)

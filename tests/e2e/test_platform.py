@@ -17,7 +17,7 @@ from setpoint.adapters.services import service_status, supervisor_pid
 from setpoint.demo import Script, first_champion, prepare
 from setpoint.platform import down, up
 from setpoint.workspace import Workspace
-from tests.e2e.traffic import payments, send
+from tests.e2e.traffic import payments, send, take_free_ports
 
 pytestmark = pytest.mark.e2e
 SCRIPT = Script(seed=3, drift="none", history=45, longest=10)
@@ -30,6 +30,7 @@ def served(
     """A platform with a first champion, and payments to send to it."""
     root = tmp_path_factory.mktemp("e2e") / "state"
     workspace, world = prepare(SCRIPT, root)
+    take_free_ports(workspace)
     try:
         up(workspace, clock="stream", mlflow=False)
         first_champion(workspace, world, SCRIPT)

@@ -6,8 +6,15 @@ import asyncio
 from typing import Any
 
 from setpoint.adapters.gateway_client import Counts, GatewayClient
+from setpoint.adapters.processes import free_port
 from setpoint.domain.world import World
 from setpoint.workspace import Workspace
+
+
+def take_free_ports(workspace: Workspace) -> None:
+    """Give its platform ports that no other platform, which starts just then, prefers too."""
+    names = ("gateway", "admin", "prefect", "mlflow")
+    workspace.set_platform({"ports": {name: free_port() for name in names}})
 
 
 def payments(world: World, first_day: int, count: int) -> list[dict[str, Any]]:
