@@ -5,7 +5,7 @@ Light on purpose: the scoring service imports it, and does without Arrow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from setpoint.errors import DataError
-from setpoint.ports import DecisionQuery
+from setpoint.ports import Decision, DecisionQuery, Label
 
 CHUNK = 500
 """Ids that are looked up at a time."""
@@ -123,3 +123,33 @@ def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(ids)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
+
+
+def decision_of(row: Sequence[Any], event_time: datetime) -> Decision:
+    """A decision from a stored row, as both stores write and read it.
+
+    Args:
+        row: id, version, shadow, event time, score, threshold, action, propensity, digest of the
+            bundle, trace id, then reasons, request and features as JSON.
+        event_time: The row's event time, aware.
+    """
+    return Decision(
+        id=row[0],
+        version=row[1],
+        shadow=bool(row[2]),
+        event_time=event_time,
+        score=row[4],
+        threshold=row[5],
+        action=row[6],
+        propensity=row[7],
+        bundle_digest=row[8],
+        trace_id=row[9],
+        reasons=msgspec.json.decode(row[10]),
+        request=msgspec.json.decode(row[11]),
+        features=msgspec.json.decode(row[12]),
+    )
+
+
+def without_decision(labels: Iterable[Label], known: Collection[str]) -> list[str]:
+    """The ids of labels that no decision is known for, in the order given, each once."""
+    return [one for one in dict.fromkeys(label.id for label in labels) if one not in known]

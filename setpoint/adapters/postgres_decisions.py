@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from setpoint.adapters.decision_sql import (
     BATCH,
     FORGET_REST,
@@ -20,7 +18,9 @@ from setpoint.adapters.decision_sql import (
     Dialect,
     check_aware,
     chunks,
+    decision_of,
     json_text,
+    without_decision,
 )
 from setpoint.adapters.postgres_link import Link
 from setpoint.errors import DataError
@@ -99,7 +99,7 @@ class PostgresDecisionLog:
         self._link = Link(url, seconds)
         try:
             self._link.run(_prepare)
-        except BaseException:
+        except BaseException:  # an interrupt too: its thread would go on
             self._link.close()
             raise
 
@@ -153,7 +153,7 @@ class PostgresDecisionLog:
         columns = [ids, [last[one][0] for one in ids], [last[one][1] for one in ids]]
         self._link.run(lambda connection: connection.execute(LABEL, *columns))
         known = {row[0] for chunk in chunks(ids) for row in self._fetch(KNOWN, [chunk])}
-        return [one for one in dict.fromkeys(label.id for label in labels) if one not in known]
+        return without_decision(labels, known)
 
     def read(self, query: DecisionQuery) -> pa.Table:
         """Decisions in event-time order, each id once; see the port for the columns.
@@ -250,21 +250,7 @@ def _row(decision: Decision) -> tuple[Any, ...]:
 
 
 def _decision(row: Sequence[Any]) -> Decision:
-    return Decision(
-        id=row[0],
-        version=row[1],
-        shadow=row[2],
-        event_time=row[3].astimezone(UTC),
-        score=row[4],
-        threshold=row[5],
-        action=row[6],
-        propensity=row[7],
-        bundle_digest=row[8],
-        trace_id=row[9],
-        reasons=msgspec.json.decode(row[10]),
-        request=msgspec.json.decode(row[11]),
-        features=msgspec.json.decode(row[12]),
-    )
+    return decision_of(row, row[3].astimezone(UTC))
 
 
 def _plain(text: str, name: str) -> str:

@@ -96,7 +96,7 @@ class Link:
         except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._drop()
             raise self._error(f"the store failed: {_said(error)}") from error
-        except BaseException:
+        except BaseException:  # cancelled or a bug: what is under way may answer the next question
             self._drop()
             raise
 

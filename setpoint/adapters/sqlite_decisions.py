@@ -14,8 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from setpoint.adapters.decision_sql import (
     BATCH,
     FORGET_REST,
@@ -23,7 +21,9 @@ from setpoint.adapters.decision_sql import (
     Dialect,
     check_aware,
     chunks,
+    decision_of,
     json_text,
+    without_decision,
 )
 from setpoint.errors import StateError
 from setpoint.ports import Decision, DecisionQuery, Label
@@ -239,7 +239,7 @@ class SqliteDecisionLog:
                 query = "SELECT id FROM decisions WHERE shadow = 0 AND id IN ("
                 query += ",".join("?" * len(chunk)) + ")"
                 known.update(row[0] for row in self._connection.execute(query, chunk))
-        return [one for one in dict.fromkeys(label.id for label in labels) if one not in known]
+        return without_decision(labels, known)
 
     def read(self, query: DecisionQuery) -> pa.Table:
         """Decisions in event-time order, each id once; see the port for the columns.
@@ -358,22 +358,8 @@ def _row(decision: Decision) -> tuple[Any, ...]:
     )
 
 
-def _decision(row: tuple[Any, ...]) -> Decision:
-    return Decision(
-        id=row[0],
-        version=row[1],
-        shadow=bool(row[2]),
-        event_time=EPOCH + row[3] * MICROSECOND,
-        score=row[4],
-        threshold=row[5],
-        action=row[6],
-        propensity=row[7],
-        bundle_digest=row[8],
-        trace_id=row[9],
-        reasons=msgspec.json.decode(row[10]),
-        request=msgspec.json.decode(row[11]),
-        features=msgspec.json.decode(row[12]),
-    )
+def _decision(row: Sequence[Any]) -> Decision:
+    return decision_of(row, EPOCH + row[3] * MICROSECOND)
 
 
 def micros(moment: datetime, name: str) -> int:
