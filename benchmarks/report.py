@@ -58,6 +58,13 @@ HEADLINES: dict[str, dict[str, str]] = {
         "alerts": "chunks that alert; the shift begins with chunk 5",
         "cpu_seconds_million_rows": "CPU seconds for all estimates of 1,000,000 rows",
     },
+    "detection": {
+        "sine1_median_delay": "rows to the alarm after an abrupt change of concept, median of 20",
+        "sine1_false_alarms": "alarms without one, in 340,000 rows",
+        "doubling_mean_delay": "rows until a doubling of 1 % errors is found, mean",
+        "doubling_false_alarms_per_100000": "alarms without one, per 100,000 rows",
+        "doubling_missed": "doublings not found within 50,000 rows",
+    },
     "loop": {
         "overhead_ratio": "wall time of the training flow over the same stages called plainly",
         "seconds_to_alarm": "wall seconds from drift to alarm in the demo",

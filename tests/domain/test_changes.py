@@ -1,0 +1,103 @@
+"""A rise of errors: found soon, seldom claimed without one, the same however rows arrive."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from setpoint.domain.changes import Cusum, threshold, watch_errors
+from setpoint.errors import DataError
+
+ERRORS = st.lists(st.booleans(), max_size=120)
+
+
+def plainly(cusum: Cusum, errors: list[bool]) -> tuple[float, int | None]:
+    """Row by row, as the definition says."""
+    evidence, alarm = cusum.evidence, cusum.alarm_at
+    for row, error in enumerate(errors):
+        rates = (cusum.raised, cusum.base) if error else (1 - cusum.raised, 1 - cusum.base)
+        evidence = max(0.0, evidence + math.log(rates[0] / rates[1]))
+        if alarm is None and evidence > cusum.threshold:
+            alarm = cusum.rows + row
+    return evidence, alarm
+
+
+@given(ERRORS, ERRORS)
+def test_it_is_the_definition_however_the_rows_are_cut(first: list[bool], rest: list[bool]) -> None:
+    start = Cusum(0.2, 0.4, 3.0)
+    cut, whole = start.after(first).after(rest), start.after([*first, *rest])
+    evidence, alarm = plainly(start, [*first, *rest])
+    assert cut.evidence == pytest.approx(evidence, abs=1e-9)
+    assert (cut.alarm_at, cut.rows, cut.since) == (whole.alarm_at, whole.rows, whole.since)
+    assert whole.alarm_at == alarm
+
+
+def test_without_a_change_it_alarms_no_more_often_than_stated() -> None:
+    rng = np.random.default_rng(3)
+    rounds, rows, between = 2000, 5_000, 20_000.0
+    for base in (0.02, 0.1, 0.4):
+        test = Cusum(base, 2 * base, threshold(base, 2 * base, between))
+        alarms = sum(
+            test.after(rng.random(rows) < base).alarm_at is not None for _ in range(rounds)
+        )
+        assert alarms <= rounds * rows / between
+
+
+def test_a_doubling_of_one_percent_is_found_within_2500_rows_on_average_and_never_missed() -> None:
+    rng = np.random.default_rng(5)
+    delays, false_alarms = [], 0
+    for _ in range(200):
+        test = watch_errors(int(rng.binomial(20_000, 0.01)), 20_000, 200_000)
+        false_alarms += test.after(rng.random(100_000) < 0.01).alarm_at is not None
+        after = test.after(rng.random(50_000) < 0.02)
+        assert after.alarm_at is not None
+        delays.append(after.alarm_at + 1)
+    assert np.mean(delays) < 2_500
+    assert false_alarms <= 0.5 * 200
+
+
+def test_it_says_where_the_rise_began() -> None:
+    rng = np.random.default_rng(7)
+    begun = []
+    for _ in range(100):
+        errors = np.r_[rng.random(2_000) < 0.05, rng.random(2_000) < 0.5]
+        found = watch_errors(500, 10_000, 100_000).after(errors)
+        assert found.alarm_at is not None and found.since <= found.alarm_at
+        begun.append(found.since)
+    assert abs(np.median(begun) - 2_000) < 20
+
+
+def test_an_alarm_stays() -> None:
+    test = watch_errors(10, 1_000, 1_000).after([True] * 50)
+    assert test.alarm_at is not None
+    assert test.after([False] * 5_000).alarm_at == test.alarm_at
+
+
+def test_a_base_without_any_error_still_has_room_for_a_first_one() -> None:
+    assert watch_errors(0, 500, 10_000).after([True]).alarm_at is None
+
+
+def test_no_rows_change_nothing() -> None:
+    test = watch_errors(10, 1_000, 1_000)
+    assert test.after([]) is test
+
+
+@pytest.mark.parametrize("errors", [[0, 2], [math.nan], [0.5]])
+def test_what_is_no_error_flag_is_an_error(errors: list[float]) -> None:
+    with pytest.raises(DataError, match="neither 0 nor 1"):
+        watch_errors(10, 1_000, 1_000).after(errors)
+
+
+@pytest.mark.parametrize(
+    ("errors", "rows", "between", "ratio"),
+    [(0, 0, 9, 2), (3, 2, 9, 2), (-1, 9, 9, 2), (1, 9, 1, 2), (1, 9, 9, 1), (95, 100, 9, 2)],
+)
+def test_impossible_designs_are_errors(
+    errors: int, rows: int, between: float, ratio: float
+) -> None:
+    with pytest.raises(DataError):
+        watch_errors(errors, rows, between, ratio)
