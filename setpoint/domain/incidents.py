@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from setpoint.domain.faults import FAULT
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.errors import StateError
 
@@ -20,6 +21,7 @@ class Cause(StrEnum):
 
     PERFORMANCE = "performance"
     DRIFT = "drift"
+    FAULT = "fault"
 
 
 class Severity(StrEnum):
@@ -107,18 +109,26 @@ class Policy:
     cooldown: timedelta
 
     def action(self, cause: Cause) -> str:
-        """What is done about a cause."""
+        """What is done about a cause; broken data are always a matter for a person."""
+        if cause == Cause.FAULT:
+            return "ask"
         return self.performance if cause == Cause.PERFORMANCE else self.drift
 
 
 def group(findings: Sequence[Finding], drift_names: set[str]) -> dict[Cause, tuple[Finding, ...]]:
     """Failed findings by cause; a hundred drifting features are one cause.
 
+    Where data are broken that is the one cause: what else fails is likely to follow from it, and
+    must not be retrained on.
+
     Args:
         findings: All findings of a window.
         drift_names: Names of findings that are about data, not about the setpoints.
     """
     failed = [f for f in findings if f.outcome == Outcome.FAILED]
+    faults = tuple(f for f in failed if f.name == FAULT)
+    if faults:
+        return {Cause.FAULT: (*faults, *(f for f in failed if f.name != FAULT))}
     grouped = {
         Cause.PERFORMANCE: tuple(f for f in failed if f.name not in drift_names),
         Cause.DRIFT: tuple(f for f in failed if f.name in drift_names),

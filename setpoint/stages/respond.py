@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from setpoint.domain.incidents import Incident, Severity, Status
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.errors import StateError
 from setpoint.workspace import Workspace
@@ -23,6 +23,9 @@ def take(workspace: Workspace, incident_id: str, run: str) -> Incident | None:
 
 
 def _ripe(workspace: Workspace, incident_id: str, now: datetime) -> bool:
+    """Whether its time has come, and the data can be trained on."""
+    if any(one.cause == Cause.FAULT for one in workspace.state.incidents(only_open=True)):
+        return False
     after = workspace.state.recall(f"retry_after:{incident_id}")
     return after is None or now >= datetime.fromisoformat(after)
 

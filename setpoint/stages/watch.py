@@ -1,4 +1,4 @@
-"""Look at a window of decisions: drift of inputs and score, the setpoints on ripe labels."""
+"""Look at a window of decisions: drift and faults of inputs, the setpoints on ripe labels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.drift import Counts, count, psi_findings
+from setpoint.domain.faults import fault_of
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.gates import setpoint_finding
 from setpoint.domain.incidents import (
@@ -26,6 +27,9 @@ from setpoint.stages.gate import targets
 from setpoint.stages.ripe import judged_decisions, ripe_window
 from setpoint.workspace import Workspace
 
+NEWEST = 3
+"""One part of so many of a window, its newest, shows a fault: it began at a moment."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -36,17 +40,19 @@ class Window:
         version: Champion looked at.
         drift: Findings about inputs and score.
         performance: Findings about the setpoints.
+        faults: Those of the drift that look like broken data.
     """
 
     end: datetime
     version: str
     drift: tuple[Finding, ...]
     performance: tuple[Finding, ...]
+    faults: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, setpoints first."""
-        return (*self.performance, *self.drift)
+        return (*self.performance, *self.faults, *self.drift)
 
 
 def due(workspace: Workspace, now: datetime) -> bool:
@@ -76,13 +82,14 @@ def look(
         return None
     log = log or workspace.decisions
     bundle = read_bundle(workspace.bundle(version))
-    found = Window(
+    drift = _drift(workspace, log, bundle, now)
+    return Window(
         now,
         version,
-        tuple(_drift(workspace, log, bundle, now)),
+        tuple(drift),
         tuple(_performance(workspace, log, bundle, now)),
+        tuple(_faults(workspace, log, bundle, now, drift)),
     )
-    return found
 
 
 def _drift(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) -> list[Finding]:
@@ -92,6 +99,33 @@ def _drift(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime
     counts = count_window(log, window, profile, bundle.features.names)
     bands = (rule.psi.watch, rule.psi.act)
     return [f.finding for f in psi_findings(profile, counts, rule.error_rate / 2, bands)]
+
+
+def _faults(
+    workspace: Workspace,
+    log: DecisionLog,
+    bundle: Bundle,
+    now: datetime,
+    drift: Sequence[Finding],
+) -> list[Finding]:
+    """Drifted inputs that look broken, by the newest rows of the window."""
+    profile = {one.name: one for one in Profile.from_dict(bundle.profile["psi"]).columns}
+    inputs = set(bundle.features.names)
+    drifted = [f for f in drift if f.outcome == Outcome.FAILED and f.slice in inputs]
+    if not drifted:
+        return []
+    newest = log.read(
+        DecisionQuery(
+            start=now - workspace.project.watch.window / NEWEST,
+            end=now,
+            version=bundle.manifest.version,
+            columns=("score",),
+            features=tuple(f.slice for f in drifted),
+            request=(),
+        )
+    )
+    found = [fault_of(profile[f.slice], newest[f"f_{f.slice}"], f) for f in drifted]
+    return [one for one in found if one is not None]
 
 
 def count_window(
@@ -152,7 +186,7 @@ def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, boo
             continue
         incident = Incident("", cause, severity, status, window.end, window.version, findings)
         opened.append(workspace.state.open_incident(incident))
-    if Cause.DRIFT not in causes and _seen(window.drift):
+    if not {Cause.DRIFT, Cause.FAULT} & set(causes) and _seen(window.drift):
         _end_watching(workspace, window)
     # Last: a look that was killed before it had its say is made again.
     workspace.state.remember("watched_until", window.end.isoformat())

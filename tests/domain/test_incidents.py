@@ -69,6 +69,17 @@ def test_a_broken_setpoint_and_drift_are_two_causes() -> None:
     }
 
 
+def test_broken_data_are_the_one_cause_of_all_that_fails_with_them() -> None:
+    found = group([_finding("recall"), _finding("psi"), _finding("fault")], {"psi"})
+    assert {cause: [f.name for f in fs] for cause, fs in found.items()} == {
+        Cause.FAULT: ["fault", "recall", "psi"]
+    }
+
+
+def test_broken_data_ask_a_person_whatever_the_policy() -> None:
+    assert Policy("retrain", "retrain", timedelta(days=5)).action(Cause.FAULT) == "ask"
+
+
 def test_the_policy_decides_how_an_incident_opens() -> None:
     policy = Policy("retrain", "watch", timedelta(days=5))
     assert opening(policy.action(Cause.PERFORMANCE)) == (Severity.HIGH, Status.OPEN)

@@ -58,6 +58,16 @@ def test_a_refused_retraining_is_not_tried_again_before_its_time(workspace: Work
     assert _taken(workspace, incident).status == Status.RESPONDING
 
 
+def test_nothing_is_retrained_while_data_are_broken(workspace: Workspace) -> None:
+    incident = _opened(workspace)
+    fault = replace(incident, id="", cause=Cause.FAULT, status=Status.NEEDS_PERSON)
+    fault, _ = workspace.state.open_incident(fault)
+    assert respond.waiting(workspace, T0) == []
+    assert respond.take(workspace, incident.id, "an event that was on its way") is None
+    respond.by_person(workspace, fault.id, "the feed is mended", retry=False)
+    assert [i.id for i in respond.waiting(workspace, T0)] == [incident.id]
+
+
 def test_after_the_last_attempt_a_person_is_needed_and_can_have_it_tried_again(
     workspace: Workspace,
 ) -> None:

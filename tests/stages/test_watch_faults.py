@@ -1,0 +1,90 @@
+"""A field that comes in another unit opens one incident, for a person, and starts no retraining."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from setpoint.domain.incidents import Cause, Severity, Status
+from setpoint.ports import Decision
+from setpoint.stages import respond
+from setpoint.stages.ingest import ingest
+from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.watch import look, respond_to
+from setpoint.workspace import Workspace
+from tests.stages.small import PROJECT, T0, deliver, make_frame, make_workspace
+
+RETRAIN = PROJECT + "respond: {drift: retrain}\nwatch: {window: 6d}\n"
+NOW = T0 + timedelta(days=10)
+ROWS = 900
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """A project that would retrain on any drift, and its first version."""
+    workspace = make_workspace(tmp_path_factory.mktemp("faults"), RETRAIN)
+    deliver(workspace, "1.parquet", make_frame(1200))
+    snapshot = ingest(workspace)
+    made = publish(workspace, fit(workspace, *assemble(workspace, None)), snapshot, "first")
+    return workspace, made.version
+
+
+def _serve(workspace: Workspace, version: str, folder: Path, times: float, plus: float) -> None:
+    """Six days of decisions; ``x`` is changed in the last three."""
+    rng = np.random.default_rng(1)
+    made = []
+    for i in range(ROWS):
+        ago = 6 * (1 - i / ROWS)
+        x = float(rng.normal())
+        made.append(
+            Decision(
+                id=f"{folder.name}{i}",
+                event_time=NOW - timedelta(days=ago),
+                request={},
+                features={
+                    "x": times * x + plus if ago < 3 else x,
+                    "y": float(rng.normal()),
+                    "kind": str(rng.choice(["a", "b"])),
+                    "hour": float(i % 24),
+                },
+                score=0.2,
+                threshold=0.5,
+                action="approve",
+                reasons=(),
+                version=version,
+                bundle_digest="0" * 64,
+            )
+        )
+    workspace.decisions.append(made)
+
+
+def test_a_field_in_another_unit_is_one_incident_for_a_person_and_nothing_is_retrained(
+    trained: tuple[Workspace, str], tmp_path: Path
+) -> None:
+    workspace, version = trained
+    _serve(workspace, version, tmp_path, times=100, plus=0)
+    window = look(workspace, NOW, version=version)
+    assert window is not None
+    [fault] = window.faults
+    assert fault.slice == "x" and "divided by 100" in fault.reason
+    [(incident, new)] = respond_to(workspace, window)
+    assert new and incident.cause == Cause.FAULT
+    assert (incident.severity, incident.status) == (Severity.HIGH, Status.NEEDS_PERSON)
+    assert incident.findings[0] == fault
+    assert respond.waiting(workspace, NOW) == []
+    respond.by_person(workspace, incident.id, "the feed is mended", retry=False)
+
+
+def test_drift_of_the_same_size_is_left_to_the_policy(
+    trained: tuple[Workspace, str], tmp_path: Path
+) -> None:
+    workspace, version = trained
+    workspace.decisions.forget(NOW + timedelta(days=1))
+    _serve(workspace, version, tmp_path, times=1, plus=3)
+    window = look(workspace, NOW, version=version)
+    assert window is not None and window.faults == ()
+    causes = {one.cause: one.status for one, _ in respond_to(workspace, window)}
+    assert causes.get(Cause.DRIFT) == Status.OPEN
