@@ -222,7 +222,7 @@ def _calibrated(
     z = excess / math.sqrt(variance)
     held = abs(z) <= limit
     chance = 2 * float(ndtr(-abs(z)))
-    reason = f"|z| {abs(z):.2f} {'within' if held else 'above'} {limit:.2f}, p {chance:.2g}"
+    reason = f"z {z:.2f} {'within' if held else 'outside'} ±{limit:.2f}, p {chance:.2g}"
     outcome = Outcome.PASSED if held else Outcome.FAILED
     return Finding(name, outcome, abs(z), limit, "ceiling", len(p), error_rate, reason, slice=slice)
 
