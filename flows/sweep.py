@@ -8,9 +8,10 @@ from functools import partial
 from prefect import flow
 from prefect.client.schemas.objects import State, StateType
 
+from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Stage
 from setpoint.errors import SetpointError
-from setpoint.stages import online, retention
+from setpoint.stages import online, release, retention
 from setpoint.stages import respond as stage
 from setpoint.workspace import Workspace, open_workspace
 from tasks import releasing, watching
@@ -39,8 +40,12 @@ def sweep() -> State[None]:
 
 def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
     for rollout in workspace.state.unsettled_releases():
-        if rollout.stage != Stage.HELD and is_dead(rollout.run):
+        if not is_dead(rollout.run):
+            continue
+        if rollout.stage != Stage.HELD:
             yield partial(releasing.take_up, workspace, rollout)
+        elif not release.is_held(workspace, rollout):
+            yield partial(releasing.hold, workspace, rollout, Verdict())
     for incident in stage.taken(workspace):
         if is_dead(incident.taken_by):
             yield partial(stage.left_behind, workspace, incident)

@@ -14,7 +14,7 @@ from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import EXPERIMENTS, Rollout, Stage
 from setpoint.errors import SetpointError
 from setpoint.stages import release
-from setpoint.stages.judging import Judge
+from setpoint.stages.judging import Judge, keep_looks, looks_before
 from setpoint.workspace import Workspace
 from tasks import show
 
@@ -38,7 +38,7 @@ def take_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict]
 
 def _walk_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict]:
     begun = release.enact(workspace, rollout)
-    rollout, judge = begun.rollout, Judge(workspace, begun)
+    rollout, judge = begun.rollout, Judge(workspace, begun, looks_before(workspace, begun))
     plan = workspace.project.release
     patience = plan.step_timeout.total_seconds()
     warm_until = time.monotonic() + (plan.warm.total_seconds() if rollout.percent == 100 else 0.0)
@@ -59,6 +59,7 @@ def _walk_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict
         if rollout.stage == Stage.BANDIT:
             after = rollout.move_share(judge.next_share(), workspace.clock.now())
             if after is not rollout:
+                keep_looks(workspace, rollout, judge.looks)
                 break
         before = at
         time.sleep(POLL_SECONDS)

@@ -200,7 +200,9 @@ class Engine:
                 leaders.setdefault((work.row.id, work.shadow), work)
         fresh = dict(zip(leaders, self._score(list(leaders.values())), strict=True))
         with transaction(self._connection):
-            self._answer(scores, leaders, known, self._record(fresh, seen), results)
+            logged = self._record(fresh, seen)
+            for index, work in scores:
+                results[index] = self._answer(work, leaders, known, fresh, logged)
             for index, other in enumerate(works):
                 if isinstance(other, Learn):
                     results[index] = self._log.add_labels(other.labels)
@@ -236,20 +238,19 @@ class Engine:
 
     def _answer(
         self,
-        scores: Sequence[tuple[int, Score]],
+        work: Score,
         leaders: dict[Key, Score],
         known: dict[str, Decision],
+        fresh: dict[Key, Decision],
         logged: dict[Key, Decision],
-        results: list[Result],
-    ) -> None:
-        """Fill in the results of all ``Score`` works: known answers, conflicts, new decisions."""
-        for index, work in scores:
-            key = (work.row.id, work.shadow)
-            decision = logged[key] if key in logged else known[work.row.id]
-            own = work is leaders.get(key) and decision.version == self._version
-            own = own and not self._log_elsewhere
-            same = own or same_event(self._reader, decision.request, work.row)
-            results[index] = decision if same else _conflict(work.row.id)
+    ) -> Decision | Refusal:
+        """A known answer, the new decision, or a conflict."""
+        key = (work.row.id, work.shadow)
+        decision = logged[key] if key in logged else known[work.row.id]
+        # what another service decided meanwhile may have been about another row
+        own = work is leaders.get(key) and decision is fresh.get(key)
+        same = own or same_event(self._reader, decision.request, work.row)
+        return decision if same else _conflict(work.row.id)
 
     def _score(self, works: list[Score]) -> list[Decision]:
         """Decide rows. While the model works nobody waits for the store, however slow it is."""

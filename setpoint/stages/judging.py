@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -47,6 +48,24 @@ class Looks:
             return self.late
         self.early += 1
         return self.early
+
+
+def looks_before(workspace: Workspace, begun: Begun) -> Looks:
+    """The looks that came before at the same step: a bandit begins its step anew with each share.
+
+    Without them each share would err as often as the whole step may.
+    """
+    kept = workspace.state.recall(_looks(begun.rollout))
+    return Looks(*json.loads(kept)) if kept and begun.rollout.stage == Stage.BANDIT else Looks()
+
+
+def keep_looks(workspace: Workspace, rollout: Rollout, looks: Looks) -> None:
+    """Have ``looks`` counted on when the step is begun anew."""
+    workspace.state.remember(_looks(rollout), json.dumps([looks.early, looks.late]))
+
+
+def _looks(rollout: Rollout) -> str:
+    return f"looks:{rollout.challenger}:{rollout.stage}"
 
 
 @dataclass

@@ -202,6 +202,16 @@ def hold(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
     """
     enact(workspace, rollout)
     _record(workspace, rollout, "release_held", verdict.to_dict())
+    workspace.state.remember(_held(rollout), rollout.label)
+
+
+def is_held(workspace: Workspace, rollout: Rollout) -> bool:
+    """Whether a held release was enacted as such; a run that was killed before leaves it not."""
+    return workspace.state.recall(_held(rollout)) == rollout.label
+
+
+def _held(rollout: Rollout) -> str:
+    return f"held:{rollout.challenger}"
 
 
 def answer(workspace: Workspace, version: str, who: str, note: str, *, promote: bool) -> Rollout:
@@ -226,6 +236,7 @@ def answer(workspace: Workspace, version: str, who: str, note: str, *, promote: 
         )
     reason = f"{who}: {note}"
     told = known.answered(promote=promote, reason=reason)
+    workspace.state.remember(_held(known), "")
     word = "promote" if promote else "roll back"
     evidence = {"person": who, "answer": word, "note": note, "was": known.label}
     subject = f"{workspace.project.name}/{version}"

@@ -11,6 +11,7 @@ import pytest
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Stage
+from setpoint.ports import TrafficPlan
 from setpoint.workspace import Workspace
 from tests.stages.releasing import DEAD, left_by_a_dead_run, two_versions
 from tests.stages.small import T0
@@ -86,3 +87,21 @@ def test_a_release_that_killed_too_many_runs_is_rolled_back_and_the_incident_ope
     assert workspace.state.unsettled_releases() == []
     assert workspace.state.incident(incident.id).status == Status.OPEN
     assert "rolled_back" in [e.kind for e in workspace.state.ledger()]
+
+
+def test_a_run_that_died_while_it_held_a_release_leaves_the_challenger_no_traffic(
+    workspace: Workspace,
+) -> None:
+    left_by_a_dead_run(workspace, Stage.CANARY)
+    workspace.runtime.start("v2", workspace.bundle("v2"))
+    walking = workspace.state.release("v2")
+    assert walking is not None
+    workspace.router.apply(
+        TrafficPlan("canary", {"v1": 50, "v2": 50}, "v1"), workspace.runtime.endpoints()
+    )
+    workspace.state.save_release(walking.out_of_time("quiet", ask=True))
+    for _ in range(2):
+        _sweep()
+    in_force = workspace.router.current()
+    assert in_force is not None and in_force.weights == {"v1": 100, "v2": 0}
+    assert [e.kind for e in workspace.state.ledger()].count("release_held") == 1

@@ -171,6 +171,25 @@ def test_what_another_version_decided_meanwhile_is_answered_by_both(
     slow.scorer.score = overtaken  # type: ignore[method-assign]
     [late] = decide(slow, [row(1)])
     assert late.version == "8"
+    assert logged(tmp_path) == ["p1"]
+
+
+@pytest.mark.parametrize("rival", ["7", "8"])
+def test_what_another_service_decided_meanwhile_about_another_row_is_a_conflict(
+    bundle: Path, tmp_path: Path, rival: str
+) -> None:
+    read, store = read_bundle(bundle), tmp_path / "store.db"
+    slow, quick = (_engine(read, store, version) for version in ("7", rival))
+    score = slow.scorer.score
+
+    def overtaken(rows: Any) -> Any:
+        decide(quick, [row(1, amount=900.0)])
+        return score(rows)
+
+    slow.scorer.score = overtaken  # type: ignore[method-assign]
+    [late] = decide(slow, [row(1, amount=5.0)])
+    assert isinstance(late, Refusal) and late.status == 409
+    assert logged(tmp_path) == ["p1"]
 
 
 class Space:

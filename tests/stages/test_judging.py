@@ -16,7 +16,7 @@ from setpoint.domain.rollout import Period, Rollout, Stage, Strategy, plan
 from setpoint.errors import PlatformError, ReleaseError
 from setpoint.ports import Decision, Endpoint, Label
 from setpoint.stages import judging, release
-from setpoint.stages.judging import Judge
+from setpoint.stages.judging import Judge, Looks, keep_looks, looks_before
 from setpoint.stages.release import Begun
 from setpoint.workspace import StreamClock, Workspace
 from tests.fakes import FakeRouter, FakeRuntime
@@ -316,3 +316,13 @@ def test_a_held_release_leaves_all_traffic_to_the_champion_until_a_person_answer
 def test_a_release_that_never_was_cannot_be_answered(workspace: Workspace) -> None:
     with pytest.raises(ReleaseError, match="never released"):
         release.answer(workspace, "v9", "ann", "why", promote=True)
+
+
+@pytest.mark.parametrize(("stage", "late"), [(Stage.BANDIT, 3), (Stage.CANARY, 0)])
+def test_a_bandit_whose_share_moves_counts_its_looks_on(
+    released: Workspace, stage: Stage, late: int
+) -> None:
+    rollout = _at(stage, run="a")
+    keep_looks(released, rollout, Looks(early=7, late=3))
+    begun = release.Begun(rollout, LATER, {})
+    assert looks_before(released, begun).late == late
