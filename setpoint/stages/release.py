@@ -130,7 +130,7 @@ def enact(workspace: Workspace, rollout: Rollout) -> Begun:
     may_answer = sorted({version for chain in answering(traffic).values() for version in chain})
     workspace.state.remember(f"plan:{traffic.id}", json.dumps(may_answer))
     workspace.router.apply(traffic, {v: running[v] for v in serving})
-    counts = {} if rollout.ended else {v: read_counts(running[v]) for v in serving}
+    counts = {v: read_counts(running[v]) for v in serving} if rollout.walking else {}
     return Begun(rollout, workspace.clock.now(), counts)
 
 
