@@ -26,6 +26,7 @@ from setpoint.serving.trace import trace_of
 
 MOST_DISCARDED = 16 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that the refusal arrives."""
+BODY_SECONDS = 10.0
 PROBE_SECONDS = 1.0
 """How long a readiness verdict holds."""
 DECISION = "/v1/decisions/"
@@ -74,6 +75,7 @@ class App:
         metrics: Its counters.
         on_fault: Called with what broke when it was not the client's fault, and the trace id.
         keys: Who may ask; everybody if ``None``.
+        body_seconds: How long a batch, or labels, may take to arrive.
     """
 
     def __init__(
@@ -84,8 +86,10 @@ class App:
         metrics: Metrics,
         on_fault: Callable[[Exception, str], None],
         keys: Keyring | None = None,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
         self._bundle = bundle
+        self._body_seconds = body_seconds
         self._version = version
         self._engine = engine
         self._metrics = metrics
@@ -178,7 +182,7 @@ class App:
             types = media_types(scope.headers.get("content-type"), scope.headers.get("accept"))
             with self._batches.admitted():
                 read = True
-                body = await _body(scope, protocol, LARGEST_BATCH)
+                body = await self._timely(scope, protocol, LARGEST_BATCH)
                 found = await self._batches.decide(body, *types, _sent(scope, trace_id))
         except (Refusal, Unavailable):
             if not read:
@@ -187,7 +191,7 @@ class App:
         return Answer(200, found, [("content-type", types[1])])
 
     async def _learn(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
-        labels = read_labels(await _body(scope, protocol, LARGEST_LABELS))
+        labels = read_labels(await self._timely(scope, protocol, LARGEST_LABELS))
         unknown = await self._engine.submit(Learn(labels))
         counts = {"accepted": len({one.id for one in labels}) - len(unknown)}
         counts["unknown"] = len(unknown)
@@ -201,6 +205,20 @@ class App:
                 extra={**counts, "ids": unknown[:5]},
             )
         return Answer(200, msgspec.json.encode(counts), JSON)
+
+    async def _timely(self, scope: Any, protocol: Any, largest: int) -> bytes:
+        """A body that may be large, and must not keep its place for ever."""
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                return await _body(scope, protocol, largest)
+        except TimeoutError:
+            raise Refusal(
+                "slow_body",
+                f"the body has not arrived within {self._body_seconds:g} s",
+                fix="send less at a time",
+                status=408,
+                headers=[("connection", "close")],
+            ) from None
 
     async def _find(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
         return await self._show(scope, protocol)

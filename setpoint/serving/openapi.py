@@ -32,6 +32,7 @@ TIMED = {500: ("unavailable",), 503: ("unavailable", "timeout")}
 KEYED = {401: ("key",), 403: ("role",), 429: ("rate",)}
 """Further problems where keys are asked for."""
 BODY = {400: ("bad_json",), 413: ("too_large",)}
+LARGE_BODY = {**BODY, 408: ("slow_body",)}
 ROW_RULES = ("not_object", "missing", "extra", "null", "type", "range", "category", "time")
 LABEL_RULES = ("labels", "type", "range", "time", "unknown_decision")
 
@@ -90,7 +91,12 @@ OPERATIONS = (
         f"{MOST_ROWS} rows and {LARGEST_BATCH} bytes.",
         "score",
         "Outcomes",
-        {**BODY, 400: ("bad_json", "bad_arrow"), 415: ("media_type",), 422: ("batch", "arrow")}
+        {
+            **LARGE_BODY,
+            400: ("bad_json", "bad_arrow"),
+            415: ("media_type",),
+            422: ("batch", "arrow"),
+        }
         | TIMED,
         "Rows",
         arrow=True,
@@ -115,7 +121,7 @@ OPERATIONS = (
         f"kept until their decisions come. At most {LARGEST_LABELS} bytes.",
         "label",
         "Counts",
-        {**BODY, 422: LABEL_RULES, **TIMED},
+        {**LARGE_BODY, 422: LABEL_RULES, **TIMED},
         "Labels",
     ),
     Operation("/health/live", "get", "live", "Whether the process runs", "", None, "Live"),

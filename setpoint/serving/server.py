@@ -52,7 +52,8 @@ class Settings:
         durability: What an acknowledged decision survives.
         busy_milliseconds: How long to wait for another writer of the store, and for a log
             elsewhere, before a 503.
-        request_seconds: How long a request may wait for its turn before a 503.
+        request_seconds: How long a request may wait for its turn before a 503; a large body may
+            take twice that to arrive before a 408.
         keys: File of the API keys; without one everybody may ask.
         log: Address of PostgreSQL if decisions are logged there; in the store if empty.
         reserve_megabytes: Disk space kept back for the store; 0 for none.
@@ -105,7 +106,7 @@ def run(settings: Settings, log: ServiceLog) -> None:
     reserve.start()
     # A second series for every counter, which nobody reads.
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    app = App(bundle, version, engine, Metrics(version), log.fault, keys)
+    app = App(bundle, version, engine, Metrics(version), log.fault, keys, 2 * seconds)
     log.say(
         "info",
         "start",

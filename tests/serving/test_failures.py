@@ -119,6 +119,22 @@ def test_a_request_that_waits_too_long_gets_503_and_its_retry_the_one_answer(
     assert SqliteDecisionLog(service.store).read(DecisionQuery())["id"].to_pylist() == ["p1"]
 
 
+@pytest.mark.parametrize("path", ["/v1/batch", "/v1/labels"])
+def test_bodies_that_do_not_arrive_lose_their_place_and_others_are_answered(
+    start: Start, path: str
+) -> None:
+    service = start("--request-seconds", "0.5")
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    half = [socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(4)]
+    for one in half:
+        one.sendall(f"{head}content-length: 999\r\n\r\n[".encode())
+    assert {one.recv(12) for one in half} == {b"HTTP/1.1 408"}
+    for one in half:
+        one.close()
+    status, _, _ = service.exchange("POST", "/v1/batch", [row(1)])
+    assert status == 200
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
 def test_a_time_limit_that_is_none_does_not_start(
     bundle: Path, tmp_path: Path, seconds: str
