@@ -209,7 +209,11 @@ class OnlineStore(Protocol):
 
 
 class DecisionLog(Protocol):
-    """Every decision that a client holds. At-least-once; readers see each id once."""
+    """Every decision that a client holds.
+
+    Of an id there is one served decision, the first that was written, whoever wrote it; and one
+    mirrored decision of each version.
+    """
 
     def append(self, decisions: Sequence[Decision]) -> None:
         """Write durably: what this returned from survives a kill."""

@@ -24,6 +24,8 @@ FORGET_ROWS = 500
 """Rows that are dropped in one transaction."""
 FORGET_REST = 0.005
 """Seconds without the write lock after each, at least."""
+ONCE = "id, shadow, (CASE WHEN shadow THEN version ELSE '' END)"
+"""What is there once: a served decision by its id, a mirrored one by its id and version."""
 STORED = {"id": "d.id", "label": "l.label", "label_known_at": "l.known_at"}
 
 Place = tuple[Any, int]
@@ -81,7 +83,7 @@ def select(
         conditions.append(f"event_time < {mark(dialect.moment(query.end, 'window'))}")
     if query.version is not None:
         conditions.append(f"version = {mark(query.version)}")
-    else:  # the log is at-least-once across versions: the first answer is what the client holds
+    elif query.shadow:  # several versions may have seen one request
         conditions.append(  # the OFFSET keeps PostgreSQL from joining the whole log for a page
             "NOT EXISTS (SELECT 1 FROM decisions e WHERE e.id = d.id"
             " AND e.shadow = d.shadow AND e.seq < d.seq LIMIT 1 OFFSET 0)"

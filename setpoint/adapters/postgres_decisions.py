@@ -15,6 +15,7 @@ from setpoint.adapters.decision_sql import (
     BATCH,
     FORGET_REST,
     FORGET_ROWS,
+    ONCE,
     Dialect,
     check_aware,
     chunks,
@@ -35,20 +36,23 @@ LABEL_ROWS = 2000
 """Labels that are looked through in one transaction."""
 
 # One simple query is one transaction; the lock lets one of many that start at once make them.
-SCHEMA = """
+SCHEMA = f"""
 SELECT pg_advisory_xact_lock(5317460021);
 CREATE TABLE IF NOT EXISTS decisions (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL, version text NOT NULL,
     shadow boolean NOT NULL, event_time timestamptz NOT NULL, score float8 NOT NULL,
     threshold float8 NOT NULL, action text NOT NULL, propensity float8,
     bundle_digest text NOT NULL, trace_id text NOT NULL, reasons json NOT NULL,
-    request json NOT NULL, features json NOT NULL,
-    UNIQUE (id, version, shadow) INCLUDE (seq));
+    request json NOT NULL, features json NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS decisions_once ON decisions ({ONCE});
 CREATE INDEX IF NOT EXISTS decisions_in_time ON decisions (event_time, seq);
 CREATE TABLE IF NOT EXISTS decision_labels (
     id text PRIMARY KEY, label smallint NOT NULL, known_at timestamptz NOT NULL);
 """
-MADE = "SELECT to_regclass('decisions') IS NOT NULL AND to_regclass('decision_labels') IS NOT NULL"
+MADE = (
+    "SELECT to_regclass('decisions_once') IS NOT NULL"
+    " AND to_regclass('decision_labels') IS NOT NULL"
+)
 COLUMNS = (
     "id, version, shadow, event_time, score, threshold, action, propensity, bundle_digest, "
     "trace_id, reasons, request, features"
@@ -62,8 +66,8 @@ TYPES = (
 INSERT = f"""INSERT INTO decisions ({COLUMNS})
 SELECT * FROM unnest({", ".join(f"${i}::{kind}[]" for i, kind in enumerate(TYPES, 1))})
 ON CONFLICT DO NOTHING"""
-FIND = f"SELECT {COLUMNS} FROM decisions WHERE NOT shadow AND id = ANY($1::text[]) ORDER BY seq"
-KNOWN = "SELECT DISTINCT id FROM decisions WHERE NOT shadow AND id = ANY($1::text[])"
+FIND = f"SELECT {COLUMNS} FROM decisions WHERE NOT shadow AND id = ANY($1::text[])"
+KNOWN = "SELECT id FROM decisions WHERE NOT shadow AND id = ANY($1::text[])"
 LABEL = """INSERT INTO decision_labels (id, label, known_at)
 SELECT * FROM unnest($1::text[], $2::smallint[], $3::timestamptz[])
 ON CONFLICT (id) DO UPDATE SET label = excluded.label, known_at = excluded.known_at"""
@@ -108,7 +112,7 @@ class PostgresDecisionLog:
         self._link.close()
 
     def append(self, decisions: Sequence[Decision]) -> None:
-        """Write durably; of an id, version and shadow mark logged before, the first row stands.
+        """Write durably; of what was logged before, the first row stands.
 
         To write nothing is a question whether the log can be written.
 
@@ -122,7 +126,7 @@ class PostgresDecisionLog:
         self._link.run(lambda connection: connection.execute(INSERT, *columns))
 
     def find(self, ids: Iterable[str]) -> dict[str, Decision]:
-        """Served decisions by id, the first answer of each; unknown ids are left out.
+        """Served decisions by id; unknown ids are left out.
 
         Raises:
             StateError: The store failed.
@@ -130,7 +134,7 @@ class PostgresDecisionLog:
         found: dict[str, Decision] = {}
         for chunk in chunks(one for one in ids if "\0" not in one):
             for row in self._fetch(FIND, [chunk]):
-                found.setdefault(row[0], _decision(row))
+                found[row[0]] = _decision(row)
         return found
 
     def add_labels(self, labels: Sequence[Label]) -> list[str]:

@@ -18,6 +18,7 @@ from setpoint.adapters.decision_sql import (
     BATCH,
     FORGET_REST,
     FORGET_ROWS,
+    ONCE,
     Dialect,
     check_aware,
     chunks,
@@ -49,8 +50,8 @@ SCHEMA = (
         shadow INTEGER NOT NULL, event_time INTEGER NOT NULL, score REAL NOT NULL,
         threshold REAL NOT NULL, action TEXT NOT NULL, propensity REAL,
         bundle_digest TEXT NOT NULL, trace_id TEXT NOT NULL, reasons TEXT NOT NULL,
-        request TEXT NOT NULL, features TEXT NOT NULL,
-        UNIQUE (id, version, shadow))""",
+        request TEXT NOT NULL, features TEXT NOT NULL)""",
+    f"CREATE UNIQUE INDEX IF NOT EXISTS decisions_once ON decisions ({ONCE})",
     # Not led by shadow: SQLite would then look up ids through it, by reading the whole log.
     "CREATE INDEX IF NOT EXISTS decisions_in_time ON decisions (event_time)",
     """CREATE TABLE IF NOT EXISTS decision_labels (
@@ -189,7 +190,7 @@ class SqliteDecisionLog:
         self._connection.close()
 
     def append(self, decisions: Sequence[Decision]) -> None:
-        """Write durably; of an id, version and shadow mark logged before, the first row stands.
+        """Write durably; of what was logged before, the first row stands.
 
         Raises:
             DataError: An event time has no time zone.
@@ -200,7 +201,7 @@ class SqliteDecisionLog:
             self._connection.executemany(INSERT, rows)
 
     def find(self, ids: Iterable[str]) -> dict[str, Decision]:
-        """Served decisions by id, the first answer of each; unknown ids are left out.
+        """Served decisions by id; unknown ids are left out.
 
         Raises:
             StateError: The store failed.
@@ -209,9 +210,9 @@ class SqliteDecisionLog:
         with store_errors(self._where):
             for chunk in chunks(ids):
                 query = f"SELECT {COLUMNS} FROM decisions WHERE shadow = 0 AND id IN ("
-                query += ",".join("?" * len(chunk)) + ") ORDER BY seq"
+                query += ",".join("?" * len(chunk)) + ")"
                 for row in self._connection.execute(query, chunk):
-                    found.setdefault(row[0], _decision(row))
+                    found[row[0]] = _decision(row)
         return found
 
     def add_labels(self, labels: Sequence[Label]) -> list[str]:

@@ -146,12 +146,36 @@ def test_a_decision_logged_twice_is_there_once_and_the_first_stands(
     assert log.find(["d1"])["d1"].score == 0.25
 
 
-def test_an_id_answered_by_two_versions_is_read_once_and_by_version(
-    log: Log,
-) -> None:
+def test_of_an_id_decided_by_two_versions_the_first_answer_alone_stands(log: Log) -> None:
     log.append([decision(1, version="1"), decision(1, version="2")])
+    log.append([decision(1, version="3")])
     assert log.read(DecisionQuery())["version"].to_pylist() == ["1"]
-    assert log.read(DecisionQuery(version="2"))["version"].to_pylist() == ["2"]
+    assert log.read(DecisionQuery(version="2")).num_rows == 0
+    assert log.find(["d1"])["d1"].version == "1"
+
+
+def test_an_id_mirrored_to_two_versions_is_read_once_and_by_version(log: Log) -> None:
+    both = [decision(1, version=version, shadow=True) for version in ("1", "2")]
+    log.append(both + both)
+    assert log.read(DecisionQuery(shadow=True))["version"].to_pylist() == ["1"]
+    assert log.read(DecisionQuery(shadow=True, version="2"))["version"].to_pylist() == ["2"]
+
+
+def test_writers_of_one_id_at_once_all_find_the_same_single_row(home: Home) -> None:
+    def write(number: int) -> list[Decision]:
+        own = opened(home.kind, home.address)
+        found = []
+        for id_ in range(40):
+            own.append([decision(id_, version=str(number), score=number / 10)])
+            found.append(own.find([f"d{id_}"])[f"d{id_}"])
+        own.close()
+        return found
+
+    opened(home.kind, home.address).close()
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(write, range(6)))
+    assert all(one == answers[0] for one in answers)
+    assert home.execute("SELECT count(*) FROM decisions") == [(40,)]
 
 
 def test_shadow_decisions_are_neither_found_nor_read_unless_asked_for(

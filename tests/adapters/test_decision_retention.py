@@ -70,7 +70,7 @@ def test_labels_go_with_their_decisions(home: Home, log: Log) -> None:
 
 
 def test_a_label_stays_while_any_version_s_decision_does(home: Home, log: Log) -> None:
-    log.append([decision(1), decision(1, version="2", event_time=START + 5 * MINUTE)])
+    log.append([decision(1), decision(1, version="2", shadow=True, event_time=START + 5 * MINUTE)])
     log.add_labels([Label("d1", 1, START)])
     log.forget(START + 2 * MINUTE)
     assert _labels(home) == {"d1"}

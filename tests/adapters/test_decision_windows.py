@@ -23,8 +23,13 @@ QUERY = DecisionQuery(features=("amount", "age", "country"), request=("country",
 
 def _fill(log: Log, rows: int) -> None:
     """Decisions of which several share each event time, written out of order."""
-    log.append([decision(i, event_time=START + timedelta(minutes=i // 3)) for i in range(rows)])
-    log.append([decision(i, version="2") for i in range(0, rows, 4)])
+    log.append(
+        [
+            decision(i, event_time=START + timedelta(minutes=i // 3), version="12"[i % 4 == 0])
+            for i in range(rows)
+        ]
+    )
+    log.append([decision(i, version="2", shadow=True) for i in range(0, rows, 4)])
     log.append([decision(i, shadow=True) for i in range(0, rows, 5)])
     log.append([decision(-i, event_time=START + timedelta(minutes=i % 7)) for i in range(1, 20)])
     log.add_labels([Label(f"d{i}", i % 2, START) for i in range(0, rows, 6)])
