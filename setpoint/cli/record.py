@@ -1,0 +1,115 @@
+"""The record, and what people add to it: ledger, incidents, held releases, decisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from setpoint.cli.common import ProjectFile, Root, app, check_writable, console, workspace_of
+
+
+@app.command()
+def audit(
+    project: ProjectFile = None,
+    root: Root = None,
+    last: Annotated[int, typer.Option(help="How many of the newest entries to list.")] = 40,
+) -> None:
+    """List the ledger and verify its chain; ends non-zero if it is broken."""
+    workspace = workspace_of(project, root)
+    entries = workspace.state.ledger()
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for name in ("#", "event time", "what", "subject", "evidence", "digest"):
+        table.add_column(
+            name,
+            overflow="fold",
+            no_wrap=name != "evidence",
+            justify="right" if name == "#" else "left",
+        )
+    for e in entries[-last:]:
+        when = e.time[:16].replace("T", " ")
+        table.add_row(str(e.seq), when, e.kind, e.subject, _evidence(e.evidence), e.digest[:8])
+    console.print(table)
+    broken = workspace.state.verify_ledger()
+    if broken is not None:
+        console.print(f"[red]broken at entry {broken.seq}[/red]: {broken.reason}")
+        raise typer.Exit(1)
+    console.print(f"{len(entries)} entries, chain verified")
+
+
+def _evidence(content: Any) -> str:
+    for key in ("verdict", "evidence"):
+        if isinstance(content.get(key), dict) and content[key].get("findings"):
+            found = content[key]["findings"]
+            passed = sum(f["outcome"] == "passed" for f in found)
+            bad = [f"{f['name']}: {f['reason']}" for f in found if f["outcome"] != "passed"]
+            stage = f"{content['stage']}, " if "stage" in content else ""
+            return f"{stage}{passed} of {len(found)} passed" + (f"; {bad[0]}" if bad else "")
+    if "findings" in content:
+        return "; ".join(f"{f['name']}: {f['reason']}" for f in content["findings"][:2])
+    return str(content.get("note") or content.get("stage") or "")
+
+
+@app.command()
+def resolve(
+    incident: Annotated[str, typer.Argument(help="Its id, as 'setpoint status' shows it.")],
+    note: Annotated[str, typer.Option(help="Why; kept in the ledger.")],
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Have it responded to again instead of ending it.")
+    ] = False,
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """End an incident that needs a person, or have it responded to again."""
+    from setpoint.stages.respond import by_person
+
+    moved = by_person(workspace_of(project, root), incident, note, retry=retry)
+    console.print(f"{moved.id} is {moved.status}: {moved.note}", markup=False)
+
+
+@app.command()
+def answer(
+    version: Annotated[str, typer.Argument(help="Version whose release is held.")],
+    note: Annotated[str, typer.Option(help="Why; kept in the ledger.")],
+    promote: Annotated[
+        bool, typer.Option("--promote/--roll-back", help="Go on with its next step, or end it.")
+    ],
+    person: Annotated[str | None, typer.Option(help="Who says so; default: the user.")] = None,
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """Say how a release goes on that is held; the next sweep walks it on."""
+    from getpass import getuser
+
+    from setpoint.stages.release import answer as tell
+
+    told = tell(workspace_of(project, root), version, person or getuser(), note, promote=promote)
+    console.print(f"{version}: {told.label}; the next sweep goes on with it", markup=False)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    start: Annotated[str | None, typer.Option("--from", help="Event time (ISO) from.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Event time (ISO) to, exclusive.")] = None,
+    version: Annotated[str | None, typer.Option(help="Only this version's.")] = None,
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """Write served decisions to Parquet: whole records, with their inputs as columns."""
+    from setpoint.adapters.decision_export import export as write
+    from setpoint.domain.calendar import parse_utc
+    from setpoint.ports import DecisionQuery
+
+    workspace = workspace_of(project, root)
+    check_writable(out)
+    names = workspace.project.feature_spec().names
+    query = DecisionQuery(
+        start=parse_utc(start, "--from") if start else None,
+        end=parse_utc(end, "--to") if end else None,
+        version=version,
+        features=names,
+    )
+    console.print(f"{write(workspace.decisions, query, out):,} decisions in {out}")
