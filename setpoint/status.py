@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from rich.console import Console
 from rich.table import Table
 
 from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION
 from setpoint.adapters.services import status as services
 from setpoint.adapters.services import supervisor_pid
-from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.findings import Outcome
 from setpoint.domain.incidents import Status
 from setpoint.domain.rollout import Stage
 from setpoint.errors import StateError
@@ -49,7 +47,8 @@ def _needs(workspace: Workspace) -> list[str]:
             needs.append(f"  setpoint answer {rollout.challenger} --promote --note WHY")
             needs.append("  (or --roll-back)")
     needs += [f"batch refused: {p}" for p in quarantined(workspace)]
-    unseen = [f for f in _last_window(workspace)[1] if f.outcome == Outcome.ERROR]
+    last = state.newest_window()
+    unseen = [f for f in last.findings if f.outcome == Outcome.ERROR] if last else []
     needs += [f"cannot be watched: {f.label}: {f.reason}" for f in unseen]
     broken = state.verify_ledger()
     if broken:
@@ -91,23 +90,14 @@ def _service(workspace: Workspace, console: Console) -> None:
             console.print(f"  {name:<11} http://127.0.0.1:{port}")
 
 
-def _last_window(workspace: Workspace) -> tuple[str, list[Finding]]:
-    """Version and findings of the newest look; none before the first."""
-    text = workspace.state.recall("last_window")
-    if text is None:
-        return "", []
-    content = json.loads(text)
-    return content["version"], [Finding.from_dict(f) for f in content["findings"]]
-
-
 def _watched(workspace: Workspace, console: Console) -> None:
     console.print("\n[bold]watched[/bold]")
-    last = workspace.state.recall("watched_until")
-    version, findings = _last_window(workspace)
+    last = workspace.state.newest_window()
+    findings = last.findings if last else ()
     if last is None:
         console.print("  nothing was looked at yet")
     else:
-        console.print(f"  newest window ends {last[:16].replace('T', ' ')} event time ({version})")
+        console.print(f"  newest window ends {last.end:%Y-%m-%d %H:%M} event time ({last.version})")
     declared = workspace.project.setpoints
     table = Table(box=None, padding=(0, 2), show_header=False)
     for finding in (f for f in findings if f.name in declared):

@@ -14,11 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from setpoint.adapters import sqlite_windows
 from setpoint.adapters.sqlite_decisions import store_errors
 from setpoint.domain.findings import Finding
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.ledger import Break, Entry, canonical, link, verify
 from setpoint.domain.rollout import Rollout, Stage
+from setpoint.domain.windows import WindowRecord
 from setpoint.errors import ReleaseError, StateError
 
 _SCHEMA = """
@@ -57,7 +59,7 @@ class StateStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._connect() as db:
-                db.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
+                db.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA + sqlite_windows.SCHEMA)
         except StateError as err:
             raise StateError(
                 f"not a usable state database: {err.what}",
@@ -290,6 +292,23 @@ class StateStore:
     def verify_ledger(self) -> Break | None:
         """The first break of the chain, or ``None``."""
         return verify(self.ledger())
+
+    # windows
+
+    def keep_window(self, window: WindowRecord) -> None:
+        """Write what a look found; one of the same end is replaced."""
+        with self._change() as db:
+            sqlite_windows.keep(db, window)
+
+    def windows(self, since: datetime | None = None) -> list[WindowRecord]:
+        """Windows that end at ``since`` or later, or all, oldest first."""
+        with self._connect() as db:
+            return sqlite_windows.since(db, since)
+
+    def newest_window(self) -> WindowRecord | None:
+        """The window that ends last."""
+        with self._connect() as db:
+            return sqlite_windows.newest(db)
 
     # facts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +21,7 @@ from setpoint.domain.incidents import (
     opening,
 )
 from setpoint.domain.profile import Profile
+from setpoint.domain.windows import WindowRecord
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.gate import targets
 from setpoint.stages.ripe import judged_decisions, ripe_window
@@ -57,8 +57,8 @@ class Window:
 
 def due(workspace: Workspace, now: datetime) -> bool:
     """Whether the declared time has passed since the last look."""
-    last = workspace.state.recall("watched_until")
-    return last is None or now - datetime.fromisoformat(last) >= workspace.project.watch.every
+    last = workspace.state.newest_window()
+    return last is None or now - last.end >= workspace.project.watch.every
 
 
 def look(
@@ -189,9 +189,7 @@ def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, boo
     if not {Cause.DRIFT, Cause.FAULT} & set(causes) and _seen(window.drift):
         _end_watching(workspace, window)
     # Last: a look that was killed before it had its say is made again.
-    workspace.state.remember("watched_until", window.end.isoformat())
-    seen = {"version": window.version, "findings": [f.to_dict() for f in window.findings]}
-    workspace.state.remember("last_window", json.dumps(seen))
+    workspace.state.keep_window(WindowRecord(window.end, window.version, window.findings))
     return opened
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from setpoint.adapters.sqlite_state import StateStore
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
+from setpoint.domain.windows import WindowRecord
 from setpoint.errors import ReleaseError, StateError
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
@@ -169,6 +170,22 @@ def test_a_change_behind_the_triggers_is_found(store: StateStore, change: str) -
         db.execute(change)
     found = store.verify_ledger()
     assert found is not None and found.seq == 2
+
+
+def test_windows_come_back_in_time_order_and_the_same_end_is_replaced(store: StateStore) -> None:
+    found = Finding("recall", Outcome.PASSED, 0.7, 0.5, "floor", 90, 0.01, "holds")
+    vienna = timezone(timedelta(hours=2))
+    times = [NOW + timedelta(hours=2), (NOW + timedelta(hours=1)).astimezone(vienna), NOW]
+    assert store.newest_window() is None
+    for when in times:
+        store.keep_window(WindowRecord(when, "v1", ()))
+    store.keep_window(WindowRecord(times[1], "v2", (found,)))
+    assert [(w.end, w.version) for w in store.windows()] == [
+        (times[2], "v1"), (times[1], "v2"), (times[0], "v1"),
+    ]  # fmt: skip
+    assert store.windows(times[1])[0].of("recall") == found
+    newest = store.newest_window()
+    assert newest is not None and newest.end == times[0]
 
 
 def test_facts_are_kept_and_replaced(store: StateStore) -> None:
