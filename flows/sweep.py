@@ -32,6 +32,7 @@ def sweep() -> State[None]:
             chore()
         except SetpointError as err:
             broken.append(str(err))
+    watching.watch_the_watchers(workspace, workspace.clock.now(), "sweep")
     if broken:
         return State(type=StateType.FAILED, message="; ".join(broken))
     waiting = stage.waiting(workspace, workspace.clock.now())

@@ -23,6 +23,7 @@ def watch() -> State[None]:
         if window is not None:
             found = watching.open_incidents(workspace, window)
             message = ", ".join(i.id for i, _ in found) or "within its setpoints"
+    watching.watch_the_watchers(workspace, now, "watch")
     for incident in respond.waiting(workspace, now):
         watching.emit(workspace, incident)
     return State(type=StateType.COMPLETED, message=message)

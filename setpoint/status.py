@@ -9,7 +9,7 @@ from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION
 from setpoint.adapters.services import status as services
 from setpoint.adapters.services import supervisor_pid
 from setpoint.domain.findings import Outcome
-from setpoint.domain.incidents import Status
+from setpoint.domain.incidents import Status, cause_of
 from setpoint.domain.rollout import Stage
 from setpoint.errors import StateError
 from setpoint.stages.ingest import quarantined
@@ -109,11 +109,13 @@ def _watched(workspace: Workspace, console: Console) -> None:
             f"of {finding.sample:,}",
             f"[{STYLES[finding.outcome]}]{finding.outcome}[/]",
         )
-    drift = [f for f in findings if f.name not in declared]
-    if drift:
-        counts = {o: sum(f.outcome == o for f in drift) for o in Outcome}
+    by_cause: dict[str, list[Outcome]] = {}
+    for finding in (f for f in findings if f.name not in declared):
+        by_cause.setdefault(cause_of(finding), []).append(finding.outcome)
+    for cause, outcomes in by_cause.items():
+        counts = {o: outcomes.count(o) for o in Outcome}
         told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
-        table.add_row("drift", f"{len(drift)} columns", "", told)
+        table.add_row(cause, f"{len(outcomes)} findings", "", told)
     console.print(table)
     for incident in workspace.state.incidents(only_open=True):
         if incident.status != Status.NEEDS_PERSON:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -10,7 +10,7 @@ from prefect.events import emit_event
 
 from setpoint.domain.findings import Verdict
 from setpoint.domain.incidents import Incident
-from setpoint.stages import explain, watch
+from setpoint.stages import explain, watch, watchers
 from setpoint.workspace import Workspace
 from tasks import show
 
@@ -25,6 +25,8 @@ def look(workspace: Workspace, now: datetime) -> watch.Window | None:
         title = f"{window.version} at {window.end:%Y-%m-%d %H:%M} event time"
         show.verdict("setpoints", Verdict(window.performance), f"Setpoints of {title}")
         show.verdict("drift", Verdict(window.drift), f"Drift of {title}")
+        told = Verdict((*window.estimates, *window.series))
+        show.verdict("estimates", told, f"Without labels, and what is unusual, of {title}")
     return window
 
 
@@ -36,6 +38,16 @@ def open_incidents(workspace: Workspace, window: watch.Window) -> list[tuple[Inc
         if new:
             show.verdict("incident", Verdict(incident.findings), f"{incident.id}: {incident.cause}")
     return found
+
+
+@task(name="watch the watchers", cache_policy=NO_CACHE)
+def watch_the_watchers(workspace: Workspace, now: datetime, flow: str) -> None:
+    """Say that a flow has run, and open an incident for what does not."""
+    wall = datetime.now(UTC)
+    watchers.beat(workspace, flow, wall)
+    opened = watchers.open_incident(workspace, watchers.check(workspace, now, wall), now)
+    if opened is not None and opened[1]:
+        show.verdict("incident", Verdict(opened[0].findings), f"{opened[0].id}: monitoring")
 
 
 @task(name="emit", cache_policy=NO_CACHE)

@@ -213,6 +213,10 @@ class Watch(Section):
     min_positives: Annotated[Whole, Field(ge=5)] = Field(
         30, description="Positives a window needs before recall is judged."
     )
+    skew_sample: Annotated[Whole, Field(ge=0, le=100_000)] = Field(
+        200, description="Decisions of a window whose features are recomputed; 0: none."
+    )
+    max_skew: Share = Field(0.0, description="Share of their values that may come out otherwise.")
     label_age: Duration | None = Field(
         None, description="Age from which decisions are judged; none: the target's delay."
     )
@@ -228,12 +232,28 @@ class Watch(Section):
         return self
 
 
+Action = Literal["retrain", "watch", "ask", "nothing"]
+
+
 class Respond(Section):
     """What an incident leads to, and how often."""
 
-    performance: Literal["retrain", "ask"] = "retrain"
-    drift: Literal["watch", "retrain", "ask"] = Field(
-        "watch", description="Drift that does not hurt the setpoints."
+    performance: Action = Field(
+        "retrain", description="Setpoints, misses or money, by labels that have arrived."
+    )
+    drift: Action = Field("watch", description="Drift that does not hurt the setpoints.")
+    estimate: Action = Field("watch", description="Performance as scores alone estimate it.")
+    fairness: Action = "ask"
+    coverage: Action = Field("watch", description="Nothing is known of what the model lets pass.")
+    unusual: Action = Field("watch", description="A figure that is watched left its usual range.")
+    retraining_cost: Annotated[Number, Field(ge=0)] = Field(
+        0.0, description="Money that a retraining and its release cost."
+    )
+    horizon: PositiveDuration = Field(
+        timedelta(days=30), description="Event time in which a retraining must earn its cost."
+    )
+    least_loss: Share = Field(
+        0.1, description="Loss worth a retraining, share of what decisions cost in training."
     )
     cooldown: Duration = Field(timedelta(days=7), description="Event time between responses.")
     attempts: Annotated[Whole, Field(ge=1, le=20)] = Field(

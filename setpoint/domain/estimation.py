@@ -90,15 +90,20 @@ def estimate(score: Any, acted: Any, costs: CostArrays | None = None) -> Estimat
     )
 
 
-def limits(reference: Sequence[float], error_rate: float) -> tuple[float, float]:
+def limits(
+    reference: Sequence[float], error_rate: float, smaller: float = 1.0
+) -> tuple[float, float]:
     """Between which values the next chunk's estimate lies if nothing has changed.
 
     A two-sided prediction interval of Student's t (e.g. Hahn & Meeker, Statistical Intervals,
-    4.8) from the estimates of chunks of the reference, of the same size as the window.
+    4.8) from the estimates of chunks of the reference.
 
     Args:
         reference: Estimates of at least ``MIN_CHUNKS`` chunks.
         error_rate: Chance that the next one lies outside, both sides together.
+        smaller: How many times smaller the window is than a chunk; its estimate spreads wider by
+            the root of that. For a larger window nothing is narrowed: what moves from chunk to
+            chunk need not be chance.
 
     Raises:
         DataError: There are too few chunks, or one has no estimate.
@@ -114,7 +119,7 @@ def limits(reference: Sequence[float], error_rate: float) -> tuple[float, float]
     n = len(values)
     reach = float(-stdtrit(n - 1, error_rate / 2)) * float(values.std(ddof=1))
     middle = float(values.mean())
-    reach *= math.sqrt(1 + 1 / n)
+    reach *= math.sqrt(max(smaller, 1.0) + 1 / n)
     return middle - reach, middle + reach
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ from setpoint.domain.findings import (
     watch_ceiling,
     watch_floor,
 )
+from setpoint.domain.maturity import weighted_counts
 from setpoint.domain.metrics import CostMatrix, roc_auc
 from setpoint.domain.training import Rows
 
@@ -56,12 +57,14 @@ class Judged:
         score: Calibrated probability, [n].
         acted: Whether the adverse action was taken, [n].
         cost: Money, [n].
+        weight: How many positives a known positive stands for, [n]; none: one each.
     """
 
     label: npt.NDArray[np.int8]
     score: npt.NDArray[np.float64]
     acted: npt.NDArray[np.bool_]
     cost: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64] | None = None
 
 
 def judge(
@@ -86,6 +89,8 @@ def setpoint_finding(
         min_sample: Rows needed; positives for ``recall``, rows acted on for ``precision``.
     """
     positive = judged.label == 1
+    if target.metric == "recall" and judged.weight is not None:
+        return _weighted_recall(target, judged, judged.weight, reading, error_rate, min_sample)
     counts = {
         "recall": (int((judged.acted & positive).sum()), int(positive.sum())),
         "precision": (int((judged.acted & positive).sum()), int(judged.acted.sum())),
@@ -93,14 +98,42 @@ def setpoint_finding(
     }
     if target.metric in counts:
         hits, n = counts[target.metric]
-        check = {
-            ("gate", "floor"): check_floor,
-            ("gate", "ceiling"): check_ceiling,
-            ("watch", "floor"): watch_floor,
-            ("watch", "ceiling"): watch_ceiling,
-        }[reading, target.direction]
+        check = _CHECKS[reading, target.direction]
         return check(target.name, hits, n, target.value, error_rate, min_sample)
     return _continuous(target, judged, reading, error_rate, min_sample)
+
+
+_CHECKS = {
+    ("gate", "floor"): check_floor,
+    ("gate", "ceiling"): check_ceiling,
+    ("watch", "floor"): watch_floor,
+    ("watch", "ceiling"): watch_ceiling,
+}
+
+
+def _weighted_recall(
+    target: Target,
+    judged: Judged,
+    weight: npt.NDArray[np.float64],
+    reading: Reading,
+    error_rate: float,
+    min_sample: int,
+) -> Finding:
+    """Recall where each known positive stands for several; see ``setpoint.domain.maturity``."""
+    positive = judged.label == 1
+    value, hits, trials = weighted_counts(
+        weight[positive & judged.acted], weight[positive & ~judged.acted]
+    )
+    known = int(positive.sum())
+    if known < min_sample:
+        reason = f"{known} rows, {min_sample} needed"
+        return not_measured(target.name, reason, outcome=Outcome.INCONCLUSIVE)
+    found = _CHECKS[reading, target.direction](
+        target.name, hits, trials, target.value, error_rate, 1
+    )
+    total = float(weight[positive].sum())
+    reason = f"{found.reason}; {known} known positives stand for {total:.0f}"
+    return replace(found, value=value, sample=known, reason=reason)
 
 
 def _continuous(

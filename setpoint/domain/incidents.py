@@ -6,7 +6,7 @@ look; any of them ``→ needs_person``, which only a person ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,6 +22,33 @@ class Cause(StrEnum):
     PERFORMANCE = "performance"
     DRIFT = "drift"
     FAULT = "fault"
+    ESTIMATE = "estimate"
+    FAIRNESS = "fairness"
+    SKEW = "skew"
+    COVERAGE = "coverage"
+    UNUSUAL = "unusual"
+    MONITORING = "monitoring"
+
+
+CAUSES = {
+    FAULT: Cause.FAULT,
+    "psi": Cause.DRIFT,
+    "domain_classifier": Cause.DRIFT,
+    "estimated": Cause.ESTIMATE,
+    "fairness": Cause.FAIRNESS,
+    "skew": Cause.SKEW,
+    "label_coverage": Cause.COVERAGE,
+    "unusual": Cause.UNUSUAL,
+    "heartbeat": Cause.MONITORING,
+    "window_age": Cause.MONITORING,
+}
+"""By the name of a finding, or its first word; all others are about performance."""
+
+
+def cause_of(finding: Finding) -> Cause:
+    """What a failed finding is a sign of."""
+    first = finding.name.partition("_")[0]
+    return CAUSES.get(finding.name) or CAUSES.get(first) or Cause.PERFORMANCE
 
 
 class Severity(StrEnum):
@@ -102,20 +129,25 @@ class Incident:
 
 @dataclass(frozen=True)
 class Policy:
-    """What each cause leads to: ``retrain``, ``watch`` or ``ask``; and how often at most."""
+    """What each cause leads to: ``retrain``, ``watch``, ``ask`` or ``nothing``; and how often.
 
-    performance: str
-    drift: str
+    Attributes:
+        actions: By cause.
+        cooldown: Event time between responses, at least.
+    """
+
+    actions: Mapping[Cause, str]
     cooldown: timedelta
 
     def action(self, cause: Cause) -> str:
-        """What is done about a cause; broken data are always a matter for a person."""
-        if cause == Cause.FAULT:
-            return "ask"
-        return self.performance if cause == Cause.PERFORMANCE else self.drift
+        """What is done about a cause; broken data and silent monitors are always for a person."""
+        return "ask" if cause in ALWAYS_ASK else self.actions[cause]
 
 
-def group(findings: Sequence[Finding], drift_names: set[str]) -> dict[Cause, tuple[Finding, ...]]:
+ALWAYS_ASK = frozenset({Cause.FAULT, Cause.SKEW, Cause.MONITORING})
+
+
+def group(findings: Sequence[Finding]) -> dict[Cause, tuple[Finding, ...]]:
     """Failed findings by cause; a hundred drifting features are one cause.
 
     Where data are broken that is the one cause: what else fails is likely to follow from it, and
@@ -123,21 +155,20 @@ def group(findings: Sequence[Finding], drift_names: set[str]) -> dict[Cause, tup
 
     Args:
         findings: All findings of a window.
-        drift_names: Names of findings that are about data, not about the setpoints.
     """
     failed = [f for f in findings if f.outcome == Outcome.FAILED]
     faults = tuple(f for f in failed if f.name == FAULT)
     if faults:
         return {Cause.FAULT: (*faults, *(f for f in failed if f.name != FAULT))}
-    grouped = {
-        Cause.PERFORMANCE: tuple(f for f in failed if f.name not in drift_names),
-        Cause.DRIFT: tuple(f for f in failed if f.name in drift_names),
-    }
-    return {cause: found for cause, found in grouped.items() if found}
+    grouped: dict[Cause, tuple[Finding, ...]] = {}
+    for finding in failed:
+        cause = cause_of(finding)
+        grouped[cause] = (*grouped.get(cause, ()), finding)
+    return grouped
 
 
 def opening(action: str) -> tuple[Severity, Status]:
-    """Severity and first status of an incident whose policy is ``action``."""
+    """Severity and first status of an incident whose policy is ``action``, not ``nothing``."""
     if action == "retrain":
         return Severity.HIGH, Status.OPEN
     if action == "ask":

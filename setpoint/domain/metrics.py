@@ -69,6 +69,15 @@ class CostArrays:
     true_positive: Floats
     true_negative: Floats
 
+    def take(self, rows: AnyArray) -> CostArrays:
+        """Those of some rows, by number or mask."""
+        return CostArrays(
+            self.false_negative[rows],
+            self.false_positive[rows],
+            self.true_positive[rows],
+            self.true_negative[rows],
+        )
+
     def acting(self, label: AnyArray) -> Floats:
         """Cost of each row if it is acted on, [n]."""
         return np.where(label == 1, self.true_positive, self.false_positive)

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.gates import Judged
+from setpoint.domain.maturity import LabelAges, weighted_costs
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.assemble import cost_columns
 from setpoint.workspace import Workspace
@@ -55,15 +57,38 @@ def ripe_decisions(
     return table.filter(pc.is_valid(table["label"]))
 
 
-def judged_decisions(workspace: Workspace, table: pa.Table) -> Judged:
-    """Decisions with labels, priced."""
+def judged_decisions(
+    workspace: Workspace,
+    table: pa.Table,
+    ages: LabelAges | None = None,
+    now: datetime | None = None,
+) -> Judged:
+    """Decisions with labels, priced.
+
+    Args:
+        workspace: The project.
+        table: From ``ripe_decisions``.
+        ages: Share of the positives known by age, if known positives are to count for those
+            that will come; needs ``now``.
+        now: Event time of the look.
+    """
     project = workspace.project
     label = _ints(table["label"])
     adverse = project.actions.positive
     acted = np.array([a == adverse for a in table["action"].to_pylist()], dtype=bool)
     columns = {n: _values(table[n]) for n in cost_columns(workspace)}
-    cost = project.costs.matrix().of(label, acted, columns)
-    return Judged(label, table["score"].to_numpy(), acted, cost)
+    costs = project.costs.matrix()
+    score = table["score"].to_numpy()
+    if ages is None or now is None:
+        return Judged(label, score, acted, costs.of(label, acted, columns))
+    age = (now.timestamp() * MICROSECONDS - _micros(table["event_time"])) / MICROSECONDS
+    weight = ages.weights(age, label, acted)
+    cost = weighted_costs(costs.arrays(columns, len(label)), label, acted, weight)
+    return Judged(label, score, acted, cost, weight)
+
+
+def _micros(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
 def _ints(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:

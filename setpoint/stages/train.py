@@ -20,6 +20,7 @@ from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundl
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.gates import Judged, judge
 from setpoint.domain.metrics import average_precision, roc_auc
+from setpoint.domain.multivariate import sample
 from setpoint.domain.profile import build_profile
 from setpoint.domain.training import (
     Parameters,
@@ -36,6 +37,7 @@ from setpoint.errors import TrainingError
 from setpoint.stages.assemble import History, history, training_rows
 from setpoint.stages.identity import code_commit, environment_digest
 from setpoint.stages.ingest import Ingested
+from setpoint.stages.maturity import reference
 from setpoint.workspace import Workspace
 
 
@@ -241,9 +243,10 @@ def _reference(
     columns["score"] = judged.score
     profile = {
         "psi": build_profile(columns).to_dict(),
+        "sample": sample(columns, project.train.seed),
         "alert_rate": float(judged.acted.mean()),
         "rows": len(recent),
-    }
+    } | reference(workspace, training.known, recent, judged)
     decision = DecisionSpec(
         threshold=model.threshold,
         actions=project.actions.model_dump(),

@@ -6,27 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
+
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.drift import Counts, count, psi_findings
 from setpoint.domain.faults import fault_of
-from setpoint.domain.findings import Finding, Outcome
-from setpoint.domain.gates import setpoint_finding
+from setpoint.domain.findings import Finding, Outcome, not_measured
 from setpoint.domain.incidents import (
     Cause,
     Incident,
     Policy,
     Status,
+    cause_of,
     cooling,
     group,
     opening,
 )
+from setpoint.domain.multivariate import DOMAIN_CLASSIFIER, WINDOW, domain_classifier
 from setpoint.domain.profile import Profile
+from setpoint.domain.series import unusual
 from setpoint.domain.windows import WindowRecord
 from setpoint.ports import DecisionLog, DecisionQuery
-from setpoint.stages.gate import targets
-from setpoint.stages.ripe import judged_decisions, ripe_window
+from setpoint.stages.estimates import estimates
+from setpoint.stages.performance import performance
+from setpoint.stages.skew import skew
 from setpoint.workspace import Workspace
 
+TOGETHER = 0.1
+"""Of the error rate of drift, for all columns at once."""
+SHARES = {"labels": 0.5, "drift": 0.3, "estimates": 0.1, "series": 0.1}
+"""Of the error rate of a window. By labels is most, for that is what is acted on."""
 NEWEST = 3
 """One part of so many of a window, its newest, shows a fault: it began at a moment."""
 
@@ -39,8 +48,10 @@ class Window:
         end: Event time of the look.
         version: Champion looked at.
         drift: Findings about inputs and score.
-        performance: Findings about the setpoints.
+        performance: Findings by labels: the setpoints first.
         faults: Those of the drift that look like broken data.
+        estimates: Findings without labels.
+        series: Figures that left their usual range.
     """
 
     end: datetime
@@ -48,11 +59,13 @@ class Window:
     drift: tuple[Finding, ...]
     performance: tuple[Finding, ...]
     faults: tuple[Finding, ...] = ()
+    estimates: tuple[Finding, ...] = ()
+    series: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, setpoints first."""
-        return (*self.performance, *self.faults, *self.drift)
+        return (*self.performance, *self.faults, *self.estimates, *self.series, *self.drift)
 
 
 def due(workspace: Workspace, now: datetime) -> bool:
@@ -66,7 +79,7 @@ def look(
 ) -> Window | None:
     """Judge the newest window of the champion's decisions.
 
-    ``watch.error_rate`` is for the whole window: half for the setpoints, half for drift.
+    ``watch.error_rate`` is for the whole window; ``SHARES`` says what each kind has of it.
 
     Args:
         workspace: The project.
@@ -82,23 +95,63 @@ def look(
         return None
     log = log or workspace.decisions
     bundle = read_bundle(workspace.bundle(version))
-    drift = _drift(workspace, log, bundle, now)
-    return Window(
+    rates = {kind: share * workspace.project.watch.error_rate for kind, share in SHARES.items()}
+    looked_at = workspace, log, bundle, now
+    drift = _drift(*looked_at, rates["drift"])
+    found = Window(
         now,
         version,
         tuple(drift),
-        tuple(_performance(workspace, log, bundle, now)),
-        tuple(_faults(workspace, log, bundle, now, drift)),
+        tuple(performance(*looked_at, rates["labels"])),
+        tuple(_faults(*looked_at, drift)),
+        (*estimates(*looked_at, rates["estimates"]), *_skew(*looked_at)),
     )
+    return replace(found, series=tuple(_series(workspace, found, rates["series"])))
 
 
-def _drift(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) -> list[Finding]:
+def _skew(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) -> list[Finding]:
+    # a replay decides on what is recomputed: there is nothing to hold side by side
+    sampled = workspace.project.watch.skew_sample and not workspace.replay
+    return [skew(workspace, log, bundle, now)] if sampled else []
+
+
+def _series(workspace: Workspace, window: Window, error_rate: float) -> list[Finding]:
+    """Figures beside those of earlier windows that share no decision with it or each other."""
+    rule = workspace.project.watch
+    earlier, before = [], window.end - rule.window
+    for record in reversed(workspace.state.windows()):
+        if record.end <= before and record.version == window.version:
+            earlier.append(record)
+            before = record.end - rule.window
+    return unusual(window.findings, earlier, error_rate)
+
+
+def _drift(
+    workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime, error_rate: float
+) -> list[Finding]:
     rule = workspace.project.watch
     profile = Profile.from_dict(bundle.profile["psi"])
     window = DecisionQuery(start=now - rule.window, end=now, version=bundle.manifest.version)
     counts = count_window(log, window, profile, bundle.features.names)
     bands = (rule.psi.watch, rule.psi.act)
-    return [f.finding for f in psi_findings(profile, counts, rule.error_rate / 2, bands)]
+    found = [f.finding for f in psi_findings(profile, counts, error_rate * (1 - TOGETHER), bands)]
+    return [*found, *_together(log, bundle, window, error_rate * TOGETHER)]
+
+
+def _together(
+    log: DecisionLog, bundle: Bundle, window: DecisionQuery, error_rate: float
+) -> list[Finding]:
+    """All columns at once, by a sample of either side."""
+    kept = bundle.profile.get("sample")
+    if kept is None:
+        return [not_measured(DOMAIN_CLASSIFIER, "the bundle has no sample of its training rows")]
+    names = [name for name in kept if name != "score"]
+    table = log.read(replace(window, columns=("score",), features=names, request=()))
+    step = max(1, table.num_rows // WINDOW)
+    rows = table.take(np.arange(0, table.num_rows, step)[:WINDOW])
+    columns = {name: rows[f"f_{name}"].to_pylist() for name in names}
+    columns["score"] = rows["score"].to_pylist()
+    return [domain_classifier(kept, columns, error_rate)]
 
 
 def _faults(
@@ -150,25 +203,6 @@ def count_window(
     return counts
 
 
-def _performance(
-    workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime
-) -> list[Finding]:
-    rule = workspace.project.watch
-    table = ripe_window(workspace, log, bundle.manifest.version, now)
-    judged = judged_decisions(workspace, table)
-    declared = targets(workspace)
-    return [
-        setpoint_finding(
-            target,
-            judged,
-            reading="watch",
-            error_rate=rule.error_rate / 2 / len(declared),
-            min_sample=rule.min_positives,
-        )
-        for target in declared
-    ]
-
-
 def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, bool]]:
     """Turn a window's failed findings into incidents, and end what has passed by itself.
 
@@ -176,31 +210,42 @@ def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, boo
         Open incidents of this window and whether each is new.
     """
     rule = workspace.project.respond
-    policy = Policy(rule.performance, rule.drift, rule.cooldown)
-    drift_names = {f.name for f in window.drift}
-    causes = group(window.findings, drift_names)
+    policy = Policy(
+        {
+            Cause.PERFORMANCE: rule.performance,
+            Cause.DRIFT: rule.drift,
+            Cause.ESTIMATE: rule.estimate,
+            Cause.FAIRNESS: rule.fairness,
+            Cause.COVERAGE: rule.coverage,
+            Cause.UNUSUAL: rule.unusual,
+        },
+        rule.cooldown,
+    )
+    causes = group(window.findings)
     opened: list[tuple[Incident, bool]] = []
     for cause, findings in causes.items():
+        if policy.action(cause) == "nothing":
+            continue
         severity, status = opening(policy.action(cause))
         if status == Status.OPEN and cooling(policy, _last_response(workspace), window.end):
             continue
         incident = Incident("", cause, severity, status, window.end, window.version, findings)
         opened.append(workspace.state.open_incident(incident))
-    if not {Cause.DRIFT, Cause.FAULT} & set(causes) and _seen(window.drift):
-        _end_watching(workspace, window)
+    if Cause.FAULT not in causes:
+        _end_watching(workspace, window, set(causes))
     # Last: a look that was killed before it had its say is made again.
     workspace.state.keep_window(WindowRecord(window.end, window.version, window.findings))
     return opened
 
 
-def _seen(findings: tuple[Finding, ...]) -> bool:
-    return any(f.outcome == Outcome.PASSED for f in findings)
-
-
-def _end_watching(workspace: Workspace, window: Window) -> None:
+def _end_watching(workspace: Workspace, window: Window, failing: set[Cause]) -> None:
+    """End what is only watched and has passed: not failing, and seen not to."""
+    seen = {cause_of(f) for f in window.findings if f.outcome == Outcome.PASSED}
     for incident in workspace.state.incidents(only_open=True):
-        if incident.cause == Cause.DRIFT and incident.status == Status.WATCHING:
-            ended = incident.move(Status.RESOLVED, note="drift has passed", at=window.end)
+        over = incident.cause in seen - failing
+        if over and incident.status == Status.WATCHING:
+            note = f"{incident.cause} has passed"
+            ended = incident.move(Status.RESOLVED, note=note, at=window.end)
             workspace.state.move_incident(incident, ended, window.end)
 
 

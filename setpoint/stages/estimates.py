@@ -1,0 +1,104 @@
+"""How good the model in service is by its own scores, before labels; and when that is blind."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from setpoint.domain.bundle import Bundle
+from setpoint.domain.estimation import MIN_CHUNKS, calibration, estimate, judge_estimate, limits
+from setpoint.domain.findings import Finding, Outcome, Verdict, not_measured
+from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages.assemble import cost_columns
+from setpoint.stages.maturity import ESTIMATED
+from setpoint.stages.ripe import judged_decisions, ripe_window
+from setpoint.workspace import Workspace
+
+NAMES = (*ESTIMATED, "cost_per_decision")
+
+
+def estimates(
+    workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime, error_rate: float
+) -> list[Finding]:
+    """Label-free estimates of the newest window, and whether scores still mean what they say.
+
+    Args:
+        workspace: The project.
+        log: Decisions.
+        bundle: Of the version in service.
+        now: Event time of the look.
+        error_rate: Chance of a false alarm of any of them; a half for the calibration.
+    """
+    kept = bundle.profile.get("estimates")
+    if kept is None:
+        return [not_measured("estimates", "the bundle has no estimates of its training rows")]
+    version = bundle.manifest.version
+    ripe = judged_decisions(workspace, ripe_window(workspace, log, version, now))
+    trust = calibration(ripe.score, ripe.label, error_rate / 2)
+    window = DecisionQuery(
+        start=now - workspace.project.watch.window,
+        end=now,
+        version=version,
+        columns=("score", "action"),
+        request=tuple(sorted(cost_columns(workspace))),
+    )
+    values, rows = _values(workspace, log.read(window))
+    each = error_rate / 2 / len(NAMES)
+    found = [_judged(name, values, rows, kept, each, trust) for name in NAMES]
+    return [*found, *_told(trust)]
+
+
+def _values(workspace: Workspace, table: pa.Table) -> tuple[dict[str, float], int]:
+    acted = np.array([a == workspace.project.actions.positive for a in table["action"].to_pylist()])
+    columns = {
+        name: np.asarray(table[name].to_numpy(), dtype=np.float64)
+        for name in cost_columns(workspace)
+    }
+    costs = workspace.project.costs.matrix().arrays(columns, table.num_rows)
+    found = estimate(table["score"].to_numpy(), acted.astype(bool), costs)
+    values = {name: getattr(found, name) for name in ESTIMATED}
+    values["cost_per_decision"] = found.cost / found.sample if found.sample else math.nan
+    return values, found.sample
+
+
+def _judged(
+    name: str,
+    values: dict[str, float],
+    rows: int,
+    kept: dict[str, Any],
+    error_rate: float,
+    trust: Verdict,
+) -> Finding:
+    before = [one for one in kept[name] if one is not None]
+    if len(before) < MIN_CHUNKS or not rows:
+        why = f"{rows} decisions, {len(before)} pieces of the training rows have an estimate"
+        return not_measured(f"estimated_{name}", why, outcome=Outcome.INCONCLUSIVE)
+    # judge_estimate fails on one side alone: the two-sided limits may take twice the rate
+    inside = limits(before, 2 * error_rate, kept["rows"] / rows)
+    higher = name != "cost_per_decision"
+    return judge_estimate(
+        name, values[name], rows, inside, 2 * error_rate, trust, higher_is_better=higher
+    )
+
+
+def _told(trust: Verdict) -> list[Finding]:
+    """Calibration for people: that it is lost is no failure of its own, for labels judge then."""
+    return [
+        Finding(
+            f.name,
+            Outcome.INCONCLUSIVE if f.outcome == Outcome.FAILED else f.outcome,
+            f.value,
+            f.setpoint,
+            f.direction,
+            f.sample,
+            f.error_rate,
+            f"estimates are blind: {f.reason}" if f.outcome == Outcome.FAILED else f.reason,
+            f.interval,
+            f.slice,
+        )
+        for f in trust.findings
+    ]

@@ -1,0 +1,164 @@
+"""What the labels say of the model in service: setpoints, money, rise of misses, fairness."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow.compute as pc
+
+from setpoint.adapters.fairlearn_groups import group_rates
+from setpoint.domain.bundle import Bundle
+from setpoint.domain.changes import Cusum, watch_errors
+from setpoint.domain.findings import Finding, Outcome, not_measured
+from setpoint.domain.gates import Judged, fairness_gate, setpoint_finding
+from setpoint.domain.loss import LOSS, Reference, loss_a_day
+from setpoint.errors import DataError
+from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages.gate import targets
+from setpoint.stages.maturity import known_ages
+from setpoint.stages.ripe import judged_decisions, ripe_decisions, ripe_window
+from setpoint.workspace import Workspace
+
+MISSES = "misses"
+"""Name of the finding that the rate of missed positives has risen."""
+
+
+def performance(
+    workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime, error_rate: float
+) -> list[Finding]:
+    """All that matured labels say of a version.
+
+    Args:
+        workspace: The project.
+        log: Decisions.
+        bundle: Of the version in service.
+        now: Event time of the look.
+        error_rate: Chance of a false alarm of any of them, shared out evenly.
+    """
+    declared = targets(workspace)
+    groups = workspace.project.data.protected
+    each = error_rate / (len(declared) + len(groups) + 2)
+    table = ripe_window(workspace, log, bundle.manifest.version, now)
+    judged = judged_decisions(workspace, table, known_ages(bundle), now)
+    found = [
+        setpoint_finding(
+            target,
+            judged,
+            reading="watch",
+            error_rate=each,
+            min_sample=workspace.project.watch.min_positives,
+        )
+        for target in declared
+    ]
+    found.append(_loss(workspace, bundle, judged, each))
+    found.append(_misses(workspace, log, bundle, now, each, len(judged.label)))
+    found += _fairness(workspace, table, judged, each)
+    return found
+
+
+def _loss(workspace: Workspace, bundle: Bundle, judged: Judged, error_rate: float) -> Finding:
+    kept = bundle.profile.get("cost")
+    if kept is None:
+        return not_measured(LOSS, "the bundle says nothing of what its decisions cost in training")
+    rule = workspace.project
+    return loss_a_day(
+        Reference.from_dict(kept),
+        judged.cost,
+        days=rule.watch.window / timedelta(days=1),
+        worth=rule.respond.retraining_cost / (rule.respond.horizon / timedelta(days=1)),
+        least=rule.respond.least_loss,
+        error_rate=error_rate,
+    )
+
+
+def _misses(
+    workspace: Workspace,
+    log: DecisionLog,
+    bundle: Bundle,
+    now: datetime,
+    error_rate: float,
+    rows: int,
+) -> Finding:
+    """Goes on from look to look, row by row: a rise is found as soon as its rows are ripe."""
+    version = bundle.manifest.version
+    kept = bundle.profile.get("misses")
+    if kept is None or not rows:
+        why = "no decision is ripe" if kept else "the bundle says nothing of its misses in training"
+        return not_measured(MISSES, why, outcome=Outcome.INCONCLUSIVE)
+    try:
+        test, until = _test(workspace, version, now, kept, rows / error_rate)
+    except DataError as err:  # it missed so many in training that no rise can be told
+        return not_measured(MISSES, err.what, outcome=Outcome.INCONCLUSIVE)
+    fresh = ripe_decisions(workspace, log, DecisionQuery(start=until, version=version), now)
+    acted = pc.equal(fresh["action"], workspace.project.actions.positive)
+    missed = pc.and_(pc.equal(fresh["label"], 1), pc.invert(acted))
+    after = test.after(np.asarray(missed.to_pylist(), dtype=bool))
+    ripe = now - workspace.project.label_age
+    alarmed = after.alarm_at is not None
+    began = now if test.alarm_at is None else _alarmed(workspace, version)
+    seen = {"test": asdict(after), "until": ripe.isoformat(), "alarmed": None}
+    if alarmed and began is not None:
+        seen["alarmed"] = began.isoformat()
+    workspace.state.remember(f"misses:{version}", json.dumps(seen))
+    reason = (
+        f"evidence {after.evidence:.2f} of {after.threshold:.2f} for a rate of "
+        f"{after.raised:.3%} instead of {after.base:.3%}"
+    )
+    if alarmed:
+        reason = f"it rose {after.rows - after.since:,} rows ago; {reason}"
+    return Finding(
+        MISSES,
+        Outcome.FAILED if alarmed else Outcome.PASSED,
+        after.evidence,
+        after.threshold,
+        "ceiling",
+        after.rows,
+        error_rate,
+        reason,
+    )
+
+
+def _test(
+    workspace: Workspace,
+    version: str,
+    now: datetime,
+    kept: dict[str, int],
+    false_alarm_rows: float,
+) -> tuple[Cusum, datetime | None]:
+    """The test as the look before left it, and up to when it has seen decisions.
+
+    An alarm stands for a window; then the test begins anew, so that it can be over.
+    """
+    fresh = watch_errors(kept["missed"], kept["rows"], max(false_alarm_rows, 2.0))
+    text = workspace.state.recall(f"misses:{version}")
+    if text is None:
+        return fresh, None
+    known = json.loads(text)
+    alarmed = _alarmed(workspace, version)
+    over = alarmed is not None and now - alarmed >= workspace.project.watch.window
+    return fresh if over else Cusum(**known["test"]), datetime.fromisoformat(known["until"])
+
+
+def _alarmed(workspace: Workspace, version: str) -> datetime | None:
+    text = workspace.state.recall(f"misses:{version}")
+    since = json.loads(text)["alarmed"] if text else None
+    return datetime.fromisoformat(since) if since else None
+
+
+def _fairness(
+    workspace: Workspace, table: object, judged: Judged, error_rate: float
+) -> Iterator[Finding]:
+    rule = workspace.project.gates.fairness
+    for column in workspace.project.data.protected:
+        values = np.asarray(table[column].to_pylist(), dtype=object)  # type: ignore[index]
+        yield fairness_gate(
+            column,
+            group_rates(judged.label, judged.acted, values, rule.metric),
+            floor=rule.floor,
+            min_group=rule.min_group,
+            error_rate=error_rate,
+        )

@@ -1,0 +1,110 @@
+"""Were decisions made on the features that their events have? Recomputed and held side by side."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from setpoint.domain.bundle import Bundle
+from setpoint.domain.findings import Finding, Outcome, not_measured
+from setpoint.errors import DataError
+from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages.assemble import History, history
+from setpoint.workspace import Workspace
+
+SKEW = "skew"
+"""Name of the finding."""
+MIN_DECISIONS = 20
+
+
+def skew(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) -> Finding:
+    """Share of the values used by a sample of the window's decisions that come out otherwise.
+
+    Served features are held against those of the newest snapshot, as float32, bit for bit. A
+    decision whose event is not in it yet is left out: ingest before the look.
+
+    Args:
+        workspace: The project; ``watch.skew_sample`` says how many decisions.
+        log: The decisions.
+        bundle: Of the version in service.
+        now: Event time of the look.
+    """
+    from setpoint.adapters.duckdb_features import compute
+
+    rule, spec = workspace.project.watch, bundle.features
+    try:
+        known = history(workspace, now)
+    except DataError as err:  # nothing was ever taken in
+        return not_measured(SKEW, err.what, outcome=Outcome.INCONCLUSIVE)
+    window = DecisionQuery(
+        start=now - rule.window,
+        end=now,
+        version=bundle.manifest.version,
+        columns=("id",),
+        features=spec.names,
+    )
+    served = log.read(window)
+    served = served.filter(pc.is_in(served["id"], value_set=_ids(known, spec.event_id)))
+    served = _sample(served, rule.skew_sample)
+    if served.num_rows < min(MIN_DECISIONS, rule.skew_sample):
+        reason = f"{served.num_rows} decisions of the window are in a snapshot: ingest them first"
+        return not_measured(SKEW, reason, outcome=Outcome.INCONCLUSIVE)
+    part = _relatives(known, spec.event_id, set(spec_entities(bundle)), served["id"])
+    offline = compute(spec, part, known.labels)
+    place = pc.index_in(served["id"], value_set=offline[spec.event_id].combine_chunks())
+    return _compared(served, offline.take(place), bundle, rule.max_skew)
+
+
+def spec_entities(bundle: Bundle) -> list[str]:
+    """Columns of the entities whose history the features look at."""
+    spec = bundle.features
+    return sorted({spec.entities[f.entity] for f in (*spec.windows, *spec.risks)})
+
+
+def _ids(known: History, event_id: str) -> pa.Array:
+    return known.events[event_id].combine_chunks()
+
+
+def _sample(served: pa.Table, rows: int) -> pa.Table:
+    if served.num_rows <= rows:
+        return served
+    # by the text of the id: the same decisions on every look, and no favourites
+    order = pc.sort_indices(pc.utf8_reverse(served["id"]))
+    return served.take(order.slice(0, rows))
+
+
+def _relatives(known: History, event_id: str, entities: set[str], ids: pa.ChunkedArray) -> pa.Table:
+    """Events that share an entity with one of the sample: all that its features look at."""
+    mine = known.events.filter(pc.is_in(known.events[event_id], value_set=ids.combine_chunks()))
+    keep = pc.is_in(known.events[event_id], value_set=ids.combine_chunks())
+    for entity in entities:
+        same = pc.is_in(known.events[entity], value_set=mine[entity].combine_chunks())
+        keep = pc.or_(keep, same)
+    return known.events.filter(keep)
+
+
+def _compared(served: pa.Table, offline: pa.Table, bundle: Bundle, ceiling: float) -> Finding:
+    spec = bundle.features
+    wrong = {}
+    for name in spec.number_names:
+        one, two = (_float32(column) for column in (served[f"f_{name}"], offline[name]))
+        wrong[name] = int((~((one == two) | (np.isnan(one) & np.isnan(two)))).sum())
+    for name in spec.categories:
+        one, two = (c.cast(pa.string()) for c in (served[f"f_{name}"], offline[name]))
+        same = pc.equal(pc.fill_null(one, ""), pc.fill_null(two, ""))
+        wrong[name] = served.num_rows - int(pc.sum(same).as_py() or 0)
+    total = served.num_rows * len(wrong)
+    share = sum(wrong.values()) / total
+    worst = max(wrong, key=lambda name: wrong[name])
+    reason = f"{sum(wrong.values())} of {total} values of {served.num_rows} decisions differ"
+    reason += f", most of {worst}: {wrong[worst]}" if wrong[worst] else ""
+    outcome = Outcome.PASSED if share <= ceiling else Outcome.FAILED
+    return Finding(SKEW, outcome, share, ceiling, "ceiling", total, None, reason)
+
+
+def _float32(column: pa.ChunkedArray) -> np.ndarray:
+    values = column.cast(pa.float64()).fill_null(float("nan"))
+    return np.asarray(values.to_numpy()).astype(np.float32)
