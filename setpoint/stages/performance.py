@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from setpoint.adapters.fairlearn_groups import group_rates
@@ -150,11 +151,11 @@ def _alarmed(workspace: Workspace, version: str) -> datetime | None:
 
 
 def _fairness(
-    workspace: Workspace, table: object, judged: Judged, error_rate: float
+    workspace: Workspace, table: pa.Table, judged: Judged, error_rate: float
 ) -> Iterator[Finding]:
     rule = workspace.project.gates.fairness
     for column in workspace.project.data.protected:
-        values = np.asarray(table[column].to_pylist(), dtype=object)  # type: ignore[index]
+        values = np.asarray(table[column].to_pylist(), dtype=object)
         yield fairness_gate(
             column,
             group_rates(judged.label, judged.acted, values, rule.metric),

@@ -61,7 +61,8 @@ def skew(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) 
 def spec_entities(bundle: Bundle) -> list[str]:
     """Columns of the entities whose history the features look at."""
     spec = bundle.features
-    return sorted({spec.entities[f.entity] for f in (*spec.windows, *spec.risks)})
+    names = {f.entity for f in spec.windows} | {f.entity for f in spec.risks}
+    return sorted(spec.entities[name] for name in names)
 
 
 def _ids(known: History, event_id: str) -> pa.Array:
