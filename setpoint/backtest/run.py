@@ -1,60 +1,34 @@
 """Stream a history: each look sees only what was known then.
 
 The first part trains; the rest is streamed as if live: looks open incidents, and a retrained
-model serves from that moment if its gates open. The same rows are priced under two baselines:
-never retraining, and retraining every so many looks whatever happens.
+model serves from that moment if its gates open. The same rows are streamed under two other
+policies: never retraining, and retraining every so many looks whatever happens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from setpoint.adapters.mlflow_registry import CHAMPION
-from setpoint.backtest.figures import Tally, baseline, figures, micros, moment
-from setpoint.backtest.log import Replayed
-from setpoint.domain.bundle import read_bundle
+from setpoint.backtest.figures import baseline, figures, micros, moment
+from setpoint.backtest.policies import Setpoint, every, never
+from setpoint.backtest.replay import Learn, Replay, Run, Served, Tell, all_rows, play
 from setpoint.domain.calendar import parse_utc
-from setpoint.domain.findings import Outcome, Verdict
-from setpoint.domain.gates import judge
-from setpoint.domain.incidents import Cause, Incident, Status
-from setpoint.domain.training import Rows, as_rows
-from setpoint.errors import BundleError, DataError, StateError, TrainingError
-from setpoint.stages import gate, ingest, respond, train, watch
-from setpoint.stages.assemble import History, cost_columns, final_labels, history
+from setpoint.domain.training import Rows
+from setpoint.errors import DataError, StateError
+from setpoint.stages import ingest, train
+from setpoint.stages.assemble import history
+from setpoint.stages.train import Training
 from setpoint.workspace import StreamClock, Workspace
-
-Tell = Callable[[str], None]
-
-UNTRAINABLE = (TrainingError, DataError, BundleError)
-"""What ends a retraining and not the replay."""
 
 FEW_TIMES = 50
 """Up to so many different event times, e.g. years, the first of them trains by default."""
 CRON_RETRAININGS = 4
 FIRST_SHARE = 0.4
 """Else this share of the rows does."""
-
-
-@dataclass
-class Replay:
-    """A history on its way through the loop."""
-
-    workspace: Workspace
-    snapshot: ingest.Ingested
-    log: Replayed
-    rows: Rows
-    begin: datetime
-    end: datetime
-    tell: Tell
-    tally: Tally = field(default_factory=Tally)
 
 
 def run_backtest(
@@ -81,23 +55,21 @@ def run_backtest(
     """
     asked = None if train_until is None else parse_utc(train_until, "--train-until")
     workspace = _apart(workspace)
-    replay = _prepare(workspace, asked, tell)
-    version, verdict = _train(replay, replay.begin, "first")
-    if not verdict.passed:
-        tell(f"  served here all the same: {verdict.summary()}")
-    workspace.registry.point(CHAMPION, version)
-    never = _serve(replay, version, replay.begin)
-    now = replay.begin
-    while now < replay.end:
-        now = min(now + workspace.project.watch.every, replay.end + timedelta(seconds=1))
-        StreamClock(workspace.state).advance(now)
-        _look(replay, now)
-    begin, rows, tally = replay.begin, replay.rows, replay.tally
-    return figures(workspace, rows, replay.log, tally, begin, verdict) | {
+    replay = prepare(workspace, asked, tell, _learn)
+    first = replay.first()
+    model = Served.of_model("first", first.model)
+    loop = Setpoint(replay, first)
+    played = play(replay, loop, loop.serving)
+    runs = {
+        "never": play(replay, never, model),
+        "cron": play(replay, every(cron or _often(replay)), model),
+        "setpoint": played,
+    }
+    begin, rows = replay.begin, replay.rows
+    return figures(workspace, rows, played.log, played.tally, begin, loop.first) | {
         "baselines": {
-            "never": baseline(workspace, rows, never, begin, 0),
-            "cron": _cron(replay, cron or _often(replay)),
-            "setpoint": baseline(workspace, rows, replay.log.acted, begin, tally.trained),
+            name: baseline(workspace, rows, run.log.acted, begin, run.tally.trained)
+            for name, run in runs.items()
         }
     }
 
@@ -127,44 +99,33 @@ def _apart(workspace: Workspace) -> Workspace:
     )
 
 
-def _prepare(workspace: Workspace, asked: datetime | None, tell: Tell) -> Replay:
+def prepare(workspace: Workspace, asked: datetime | None, tell: Tell, learn: Learn) -> Replay:
+    """Take the project's data in and make a replay of them.
+
+    Args:
+        workspace: A workspace of its own, with a replay's clock.
+        asked: When the stream begins; default: as ``run_backtest``.
+        tell: Where progress goes.
+        learn: How a model is trained.
+
+    Raises:
+        DataError: The data cannot be read, or leave nothing to stream.
+    """
     snapshot = ingest.ingest(workspace)
-    log, rows = _all_rows(workspace, history(workspace, datetime.max.replace(tzinfo=UTC)))
+    table, rows = all_rows(workspace, history(workspace, datetime.max.replace(tzinfo=UTC)))
     begin, end = _begin(rows, asked), moment(int(rows.time.max()))
     tell(
         f"{len(rows):,} labelled rows; trains up to {begin:%Y-%m-%d %H:%M}, streams to "
         f"{end:%Y-%m-%d %H:%M}"
     )
     StreamClock(workspace.state).advance(begin)
-    return Replay(workspace, snapshot, log, rows, begin, end, tell)
+    return Replay(workspace, snapshot, rows, table, begin, end, tell, learn)
 
 
-def _all_rows(workspace: Workspace, known: History) -> tuple[Replayed, Rows]:
-    """Features of the whole history, each row as of its own arrival, and an empty log over it."""
-    from setpoint.adapters.duckdb_features import compute
-
-    project = workspace.project
-    spec = project.feature_spec()
-    features = compute(spec, known.events, known.labels)
-    label, told = final_labels(workspace, known)
-    keep = pc.is_valid(label)
-    events = known.events.append_column("label", label).append_column("label_known_at", told)
-    wanted = sorted({*project.data.protected, *cost_columns(workspace)})
-    order = pc.sort_indices(events.filter(keep)[spec.event_time])
-    events, features = events.filter(keep).take(order), features.filter(keep).take(order)
-    rows = as_rows(spec, features, events, project.sticky_column, wanted)
-    columns = {
-        "id": events[spec.event_id],
-        "event_time": events[spec.event_time],
-        "label": events["label"],
-        "label_known_at": events["label_known_at"],
-    }
-    columns |= {n: events[n] for n in wanted} | {f"f_{n}": features[n] for n in spec.names}
-    n = len(rows)
-    actions = (project.actions.positive, project.actions.negative)
-    empty = np.full(n, "", dtype=object)
-    log = Replayed(pa.table(columns), actions, np.zeros(n), np.zeros(n), np.zeros(n, bool), empty)
-    return log, rows
+def _learn(run: Run, now: datetime, since: datetime | None) -> Training:
+    """From the snapshots, as the flows do."""
+    rows, known = train.assemble(run.replay.workspace, now)
+    return train.fit(run.replay.workspace, rows, known, since)
 
 
 def _begin(rows: Rows, asked: datetime | None) -> datetime:
@@ -184,96 +145,6 @@ def _begin(rows: Rows, asked: datetime | None) -> datetime:
     return begin
 
 
-def _train(
-    replay: Replay, now: datetime, cause: str, since: datetime | None = None
-) -> tuple[str, Verdict]:
-    workspace = replay.workspace
-    rows, known = train.assemble(workspace, now)
-    training = train.fit(workspace, rows, known, since)
-    candidate = train.publish(workspace, training, replay.snapshot, cause)
-    verdict = gate.run_gates(workspace, candidate, training)
-    gate.record_verdict(workspace, candidate, verdict, cause)
-    replay.tell(f"  {candidate.version} trained on {len(rows):,} rows; gates {verdict.outcome}")
-    return candidate.version, verdict
-
-
-def _serve(replay: Replay, version: str, start: datetime) -> npt.NDArray[np.bool_]:
-    """Let a version decide every row from ``start`` on; returns what it did, [n]."""
-    bundle = read_bundle(replay.workspace.bundle(version))
-    log, part = replay.log, replay.rows.time >= micros(start)
-    log.score[part] = gate.bundle_scores(bundle, replay.rows.take(part))
-    log.threshold[part] = bundle.decision.threshold
-    log.acted[part] = log.score[part] >= bundle.decision.threshold
-    log.version[part] = version
-    return log.acted.copy()
-
-
-def _look(replay: Replay, now: datetime) -> None:
-    workspace, tally, tell = replay.workspace, replay.tally, replay.tell
-    window = watch.look(workspace, now, replay.log)
-    if window is None:
-        return
-    worst = "; ".join(f"{f.name} {f.outcome}" for f in window.performance)
-    drifted = sum(f.outcome == Outcome.FAILED for f in window.drift)
-    tell(f"look at {now:%Y-%m-%d %H:%M}: {worst}; {drifted} inputs drift")
-    for incident, new in watch.respond_to(workspace, window):
-        if new:
-            tell(f"  incident {incident.id}: {incident.cause}, {incident.status}")
-            tally.alarms += [now] if incident.cause == Cause.PERFORMANCE else []
-    for incident in respond.waiting(workspace, now):
-        taken = respond.take(workspace, incident.id, "backtest")
-        if taken is not None:
-            _respond(replay, taken, now)
-
-
-def _respond(replay: Replay, taken: Incident, now: datetime) -> None:
-    """What the respond flow would have done, without a release: the gates decide alone."""
-    workspace, tally, tell = replay.workspace, replay.tally, replay.tell
-    try:
-        challenger, verdict = _train(replay, now, taken.id, respond.began(workspace, taken))
-        tally.trained += 1
-        refusal = "" if verdict.passed else f"{challenger} refused: {verdict.summary()}"
-    except UNTRAINABLE as err:
-        refusal = f"not trained: {err.what}"
-    if refusal:
-        tell(f"  {refusal}")
-        after = respond.failed(workspace, taken, refusal)
-        if after.status == Status.NEEDS_PERSON:
-            tally.gave_up.append(f"{after.id} since {now:%Y-%m-%d %H:%M}: {after.note}")
-            tell(f"  {after.id} needs a person")
-        return
-    workspace.registry.point(CHAMPION, challenger)
-    respond.promoted(workspace, taken, challenger)
-    _serve(replay, challenger, now)
-    tally.promoted.append(now)
-    tell(f"  {challenger} promoted")
-
-
 def _often(replay: Replay) -> int:
     looks = (replay.end - replay.begin) / replay.workspace.project.watch.every
     return max(1, round(looks / CRON_RETRAININGS))
-
-
-def _cron(replay: Replay, every: int) -> dict[str, float]:
-    """Retrain every so many looks and serve the result, whatever it is worth."""
-    workspace, rows, tell = replay.workspace, replay.rows, replay.tell
-    costs = workspace.project.costs.matrix()
-    acted = np.zeros(len(rows), dtype=bool)
-    now, trained, look = replay.begin, 0, 0
-    while now < replay.end:
-        if look % every == 0:
-            part = rows.time >= micros(now)
-            try:
-                known_rows, known = train.assemble(workspace, now)
-                model = train.fit(workspace, known_rows, known).model
-            except UNTRAINABLE as err:  # its last model goes on, as a cron job's would
-                tell(f"cron at {now:%Y-%m-%d %H:%M}: not trained: {err.what}")
-            else:
-                streamed_rows = rows.take(part)
-                score = model.scores(streamed_rows)
-                acted[part] = judge(streamed_rows, score, model.threshold, costs).acted
-                trained += look > 0
-                tell(f"cron at {now:%Y-%m-%d %H:%M}: trained on {len(known_rows):,} rows")
-        look += 1
-        now += workspace.project.watch.every
-    return baseline(workspace, rows, acted, replay.begin, trained)

@@ -228,7 +228,9 @@ def fit_pipeline(rows: Rows, parameters: Parameters) -> Any:
         random_state=parameters.seed,
     )
     pipeline = Pipeline([("encode", ColumnTransformer(steps)), ("model", model)])
-    weights = sample_weights(rows.time, parameters.half_life_days)
+    # Equal weights are left out: the same model in half the time, for bins are sought by weight.
+    fades = parameters.half_life_days > 0
+    weights = sample_weights(rows.time, parameters.half_life_days) if fades else None
     with threadpool_limits(limits=1):
         pipeline.fit(rows.inputs(), rows.label, model__sample_weight=weights)
     _round_thresholds(pipeline.named_steps["model"])

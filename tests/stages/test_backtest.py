@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from setpoint.backtest import run_backtest
+from setpoint.backtest.policies import every, never, on_psi
+from setpoint.backtest.replay import Replay, Run, Served, play
+from setpoint.backtest.run import prepare
 from setpoint.errors import StateError
+from setpoint.stages import train
 from setpoint.workspace import Workspace
-from tests.stages.small import PROJECT, deliver, make_frame, make_workspace
+from tests.stages.small import APART, PROJECT, deliver, make_frame, make_workspace
 
 WATCHED = PROJECT.replace("trials: 1", "trials: 2") + (
     "watch: {every: 2d, window: 2d, min_positives: 20}\n"
@@ -104,3 +111,79 @@ def test_the_summary_has_the_keys_of_the_demos_and_baselines(tmp_path: Path) -> 
     for key in ("detection_rate", "cost"):
         assert set(figures[key]) == {"before", "during", "after"}
     assert set(figures["baselines"]) == {"never", "cron", "setpoint"}
+
+
+BEGIN = datetime(2026, 1, 12, tzinfo=UTC)
+FIRST = Served("first", lambda rows: rows.numbers[:, 0].astype(float), 0.5)
+
+
+def _learn(run: Run, now: datetime, since: datetime | None) -> train.Training:
+    workspace = run.replay.workspace
+    rows, known = train.assemble(workspace, now)
+    return train.fit(workspace, rows, known, since)
+
+
+def _streamed(folder: Path, frame: pd.DataFrame, text: str = WATCHED) -> Replay:
+    workspace = replace(make_workspace(folder, text), replay=True)
+    deliver(workspace, "0.parquet", frame)
+    return prepare(workspace, BEGIN, lambda _: None, _learn)
+
+
+@pytest.mark.parametrize("unlabelled", ["drop", "negative"])
+def test_rows_known_at_a_moment_are_those_that_the_snapshots_knew(
+    tmp_path: Path, unlabelled: str
+) -> None:
+    frame = make_frame(900)
+    rng = np.random.default_rng(2)
+    known = frame["at"] + pd.to_timedelta(rng.uniform(0, 5, len(frame)), unit="D")
+    labels = frame.assign(known_at=known)[["id", "bad", "known_at"]][rng.random(len(frame)) < 0.8]
+    text = APART.replace("delay: 1d", f"delay: 2d, unlabelled: {unlabelled}")
+    text = text.replace("train: {", "train: {history: 6d, ")
+    workspace = replace(make_workspace(tmp_path, text), replay=True)
+    deliver(workspace, "0.parquet", frame.drop(columns="bad"))
+    deliver(workspace, "0.parquet", labels, "labels")
+    replay = prepare(workspace, BEGIN, lambda _: None, _learn)
+    run = Run.start(replay, FIRST)
+    for day in (12, 15, 20):
+        now = datetime(2026, 1, day, 7, tzinfo=UTC)
+        ours, theirs = run.known_rows(now), train.assemble(workspace, now)[0]
+        order = np.argsort(theirs.time, kind="stable")
+        assert len(ours) > 50
+        assert ours.ids.tolist() == theirs.ids[order].tolist()
+        assert ours.label.tolist() == theirs.label[order].tolist()
+        assert np.array_equal(ours.numbers, theirs.numbers[order], equal_nan=True)
+
+
+def test_labels_can_follow_what_was_decided(tmp_path: Path) -> None:
+    replay = _streamed(tmp_path, make_frame(1500), WATCHED.replace("delay: 1d", "delay: 0d"))
+    truth = pa.array(replay.rows.label)
+    times = replay.table["event_time"]
+
+    def deliver_acted(acted: np.ndarray) -> tuple[pa.Array, pa.Array]:
+        seen = pa.array(acted)
+        return pc.if_else(seen, truth, None), pc.if_else(seen, times, None)
+
+    run = play(replace(replay, deliver=deliver_acted), never, FIRST)
+    known = set(run.known_rows(replay.end).ids.tolist())
+    assert known == set(replay.rows.ids[run.log.acted].tolist())
+    assert 0 < len(known) < len(replay.rows)
+
+
+def test_a_cron_retrains_by_the_clock_and_a_psi_alarm_only_when_inputs_move(tmp_path: Path) -> None:
+    frame = make_frame(2500)
+    late = frame["at"] >= pd.Timestamp("2026-01-20", tz="UTC")
+    (tmp_path / "still").mkdir()
+    (tmp_path / "moved").mkdir()
+    still = _streamed(tmp_path / "still", frame)
+    moved = _streamed(tmp_path / "moved", frame.assign(x=np.where(late, 3.0, frame["x"])))
+    assert play(still, every(2), FIRST).tally.trained == 4  # of nine looks
+    assert play(still, never, FIRST).tally.trained == 0
+    assert play(still, on_psi(still.first()), FIRST).tally.trained == 0
+    alarmed = play(moved, on_psi(moved.first()), FIRST)
+    assert alarmed.tally.trained > 0
+    before = alarmed.log.version[replay_before(moved, datetime(2026, 1, 20, tzinfo=UTC))]
+    assert set(before) == {"", "first"}
+
+
+def replay_before(replay: Replay, time: datetime) -> np.ndarray:
+    return replay.rows.time < round(time.timestamp() * 1_000_000)

@@ -1,0 +1,187 @@
+"""When a model is retrained: policies to play a history under.
+
+A policy is called after each look with the run and the event time. ``never``, ``every`` and
+``on_psi`` are what teams do without a loop: train on all that is known, serve the result whatever
+it is worth. ``Setpoint`` is the loop: incidents decide when, gates decide what serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from setpoint.adapters.mlflow_registry import CHAMPION
+from setpoint.backtest.figures import micros
+from setpoint.backtest.replay import Replay, Run, Served
+from setpoint.domain.bundle import read_bundle
+from setpoint.domain.drift import psi
+from setpoint.domain.findings import Outcome, Verdict
+from setpoint.domain.incidents import Cause, Incident, Status
+from setpoint.domain.profile import Profile, build_profile, count
+from setpoint.domain.training import Rows
+from setpoint.errors import BundleError, DataError, TrainingError
+from setpoint.stages import gate, respond, train, watch
+from setpoint.stages.train import Training
+from setpoint.workspace import StreamClock
+
+Policy = Callable[[Run, datetime], None]
+
+UNTRAINABLE = (TrainingError, DataError, BundleError)
+"""What ends a retraining and not the replay."""
+
+
+def never(run: Run, now: datetime) -> None:
+    """The first model serves to the end."""
+
+
+def every(looks: int) -> Policy:
+    """Retrain every so many looks, as a cron job does."""
+
+    def policy(run: Run, now: datetime) -> None:
+        if run.looks % looks == 0:
+            _retrain(run, now, "cron")
+
+    return policy
+
+
+def on_psi(first: Training, limit: float = 0.25) -> Policy:
+    """Retrain when PSI of any input is above a limit, whatever the sample and the labels say.
+
+    The window is the project file's; the reference is what the serving model was trained and
+    judged on.
+
+    Args:
+        first: The model that serves first.
+        limit: PSI; .25 is the usual one (see ``domain.drift``).
+    """
+    profile = _profile(first)
+
+    def policy(run: Run, now: datetime) -> None:
+        nonlocal profile
+        worst, where = _worst_psi(run, profile, now)
+        if worst > limit:
+            training = _retrain(run, now, f"PSI of {where} is {worst:.2f}")
+            profile = profile if training is None else _profile(training)
+
+    return policy
+
+
+def _retrain(run: Run, now: datetime, why: str) -> Training | None:
+    """Train on all that is known and serve it; ``None`` where that is not possible."""
+    if now >= run.replay.end:
+        return None  # it would decide nothing
+    told = f"{why} at {now:%Y-%m-%d %H:%M}"
+    try:
+        training = run.learn(now)
+    except UNTRAINABLE as err:  # its last model goes on, as a cron job's would
+        run.replay.tell(f"{told}: not trained: {err.what}")
+        return None
+    run.serve(Served.of_model(now.isoformat(), training.model))
+    run.tally.trained += 1
+    run.replay.tell(f"{told}: trained")
+    return training
+
+
+def _profile(training: Training) -> Profile:
+    split = training.split
+    parts = (split.fit, split.tune, split.judge)
+    return build_profile(
+        {
+            name: np.concatenate([values[name] for values in map(_columns, parts)])
+            for name in _columns(split.fit)
+        }
+    )
+
+
+def _columns(rows: Rows) -> dict[str, npt.NDArray[Any]]:
+    """Inputs by place; a profile does not ask for more."""
+    numbers = {f"number {i}": column for i, column in enumerate(rows.numbers.T)}
+    return numbers | {f"category {i}": column for i, column in enumerate(rows.categories.T)}
+
+
+def _worst_psi(run: Run, profile: Profile, now: datetime) -> tuple[float, str]:
+    """Largest PSI of any input over the window, and of which; 0 where there are no rows."""
+    rows, window = run.replay.rows, run.replay.workspace.project.watch.window
+    newest = rows.take((rows.time >= micros(now - window)) & (rows.time < micros(now)))
+    if not len(newest):
+        return 0.0, ""
+    counts = count(profile, _columns(newest))
+    names = run.replay.workspace.project.feature_spec().names
+    found = [psi(one, counts.cells[one.name]) for one in profile.columns]
+    worst = int(np.argmax(found))
+    return found[worst], names[worst]
+
+
+class Setpoint:
+    """The loop itself, without a release: incidents decide when, and the gates alone what serves.
+
+    Args:
+        replay: The history; its workspace's state, registry and bundles are written.
+        first: The model that serves first, whatever its gates say.
+    """
+
+    def __init__(self, replay: Replay, first: Training) -> None:
+        self._replay = replay
+        version, self.first = self._publish(first, "first")
+        if not self.first.passed:
+            replay.tell(f"  served here all the same: {self.first.summary()}")
+        self.serving = self._promote(version)
+
+    def __call__(self, run: Run, now: datetime) -> None:
+        """Look, open incidents, respond to those that wait."""
+        workspace, tell = self._replay.workspace, self._replay.tell
+        StreamClock(workspace.state).advance(now)
+        window = watch.look(workspace, now, run.log)
+        if window is None:
+            return
+        worst = "; ".join(f"{f.name} {f.outcome}" for f in window.performance)
+        drifted = sum(f.outcome == Outcome.FAILED for f in window.drift)
+        tell(f"look at {now:%Y-%m-%d %H:%M}: {worst}; {drifted} inputs drift")
+        for incident, new in watch.respond_to(workspace, window):
+            if new:
+                tell(f"  incident {incident.id}: {incident.cause}, {incident.status}")
+                run.tally.alarms += [now] if incident.cause == Cause.PERFORMANCE else []
+        for incident in respond.waiting(workspace, now):
+            taken = respond.take(workspace, incident.id, "backtest")
+            if taken is not None:
+                self._respond(run, taken, now)
+
+    def _respond(self, run: Run, taken: Incident, now: datetime) -> None:
+        """What the respond flow would have done, without a release."""
+        workspace, tally, tell = self._replay.workspace, run.tally, self._replay.tell
+        try:
+            training = run.learn(now, respond.began(workspace, taken))
+            challenger, verdict = self._publish(training, taken.id)
+            tally.trained += 1
+            refusal = "" if verdict.passed else f"{challenger} refused: {verdict.summary()}"
+        except UNTRAINABLE as err:
+            refusal = f"not trained: {err.what}"
+        if refusal:
+            tell(f"  {refusal}")
+            after = respond.failed(workspace, taken, refusal)
+            if after.status == Status.NEEDS_PERSON:
+                tally.gave_up.append(f"{after.id} since {now:%Y-%m-%d %H:%M}: {after.note}")
+                tell(f"  {after.id} needs a person")
+            return
+        run.serve(self._promote(challenger))
+        respond.promoted(workspace, taken, challenger)
+        tally.promoted.append(now)
+        tell(f"  {challenger} promoted")
+
+    def _publish(self, training: Training, cause: str) -> tuple[str, Verdict]:
+        workspace = self._replay.workspace
+        candidate = train.publish(workspace, training, self._replay.snapshot, cause)
+        verdict = gate.run_gates(workspace, candidate, training)
+        gate.record_verdict(workspace, candidate, verdict, cause)
+        told = f"  {candidate.version} trained on {len(training.split.fit):,} rows"
+        self._replay.tell(f"{told}; gates {verdict.outcome}")
+        return candidate.version, verdict
+
+    def _promote(self, version: str) -> Served:
+        workspace = self._replay.workspace
+        workspace.registry.point(CHAMPION, version)
+        return Served.of_bundle(read_bundle(workspace.bundle(version)))
