@@ -110,12 +110,15 @@ class Decision:
         score: Calibrated probability of the positive class, 0 to 1.
         threshold: Score from which the adverse action is taken.
         action: What was answered.
-        reasons: Reason codes, strongest first; empty for the favourable action.
+        reasons: Reason codes, strongest first; empty for the favourable action, ``exploration``
+            where the adverse one was drawn.
         version: Model version that answered.
         bundle_digest: Digest of the bundle that answered.
         shadow: True for mirrored requests, which nobody was answered with.
         propensity: Probability with which this version was given the request, from the traffic
             plan; ``None`` where no plan said.
+        label_propensity: Probability with which its score sends this decision to review: 1 from
+            the threshold on, else the share that is explored; ``None`` where nothing is explored.
         trace_id: The request id given by the gateway.
     """
 
@@ -131,6 +134,7 @@ class Decision:
     bundle_digest: str
     shadow: bool = False
     propensity: float | None = None
+    label_propensity: float | None = None
     trace_id: str = ""
 
 
@@ -153,6 +157,7 @@ FIXED = (
     "label",
     "label_known_at",
     "propensity",
+    "label_propensity",
 )
 """Columns of a decision that are read unless others are asked for."""
 RECORD = ("bundle_digest", "trace_id", "reasons", "request", "features")
@@ -235,10 +240,10 @@ class DecisionLog(Protocol):
 
         Returns:
             Of ``id, event_time (timestamp[us, UTC]), score, threshold, action, version,
-            label (int8, null if unknown), label_known_at, propensity`` and, if asked for,
-            ``bundle_digest, trace_id, reasons (list of text), request, features (JSON text)``
-            the ``columns`` of the query; then request columns under their own names (``r_<name>``
-            if taken) and features as ``f_<name>``.
+            label (int8, null if unknown), label_known_at, propensity, label_propensity`` and, if
+            asked for, ``bundle_digest, trace_id, reasons (list of text), request, features (JSON
+            text)`` the ``columns`` of the query; then request columns under their own names
+            (``r_<name>`` if taken) and features as ``f_<name>``.
         """
         ...
 

@@ -11,6 +11,7 @@ from setpoint.adapters.services import supervisor_pid
 from setpoint.domain.findings import Outcome
 from setpoint.domain.incidents import Status, cause_of
 from setpoint.domain.rollout import Stage
+from setpoint.domain.selection import BLIND_SPOT, LABEL_COVERAGE
 from setpoint.errors import StateError
 from setpoint.stages.ingest import quarantined
 from setpoint.workspace import Workspace
@@ -109,8 +110,13 @@ def _watched(workspace: Workspace, console: Console) -> None:
             f"of {finding.sample:,}",
             f"[{STYLES[finding.outcome]}]{finding.outcome}[/]",
         )
+    audits = [f for f in findings if f.name in (BLIND_SPOT, LABEL_COVERAGE)]
+    for finding in audits:
+        value = "-" if finding.value is None else f"{finding.value:.4g}"
+        outcome = f"[{STYLES[finding.outcome]}]{finding.outcome}[/]"
+        table.add_row(finding.name, value, f"of {finding.sample:,}", outcome)
     by_cause: dict[str, list[Outcome]] = {}
-    for finding in (f for f in findings if f.name not in declared):
+    for finding in (f for f in findings if f.name not in declared and f not in audits):
         by_cause.setdefault(cause_of(finding), []).append(finding.outcome)
     for cause, outcomes in by_cause.items():
         counts = {o: outcomes.count(o) for o in Outcome}

@@ -131,8 +131,8 @@ def decision_of(row: Sequence[Any], event_time: datetime) -> Decision:
     """A decision from a stored row, as both stores write and read it.
 
     Args:
-        row: id, version, shadow, event time, score, threshold, action, propensity, digest of the
-            bundle, trace id, then reasons, request and features as JSON.
+        row: id, version, shadow, event time, score, threshold, action, both propensities, digest
+            of the bundle, trace id, then reasons, request and features as JSON.
         event_time: The row's event time, aware.
     """
     return Decision(
@@ -144,11 +144,12 @@ def decision_of(row: Sequence[Any], event_time: datetime) -> Decision:
         threshold=row[5],
         action=row[6],
         propensity=row[7],
-        bundle_digest=row[8],
-        trace_id=row[9],
-        reasons=msgspec.json.decode(row[10]),
-        request=msgspec.json.decode(row[11]),
-        features=msgspec.json.decode(row[12]),
+        label_propensity=row[8],
+        bundle_digest=row[9],
+        trace_id=row[10],
+        reasons=msgspec.json.decode(row[11]),
+        request=msgspec.json.decode(row[12]),
+        features=msgspec.json.decode(row[13]),
     )
 
 

@@ -28,6 +28,7 @@ TYPES: dict[str, pa.DataType] = {
     "label": pa.int8(),
     "label_known_at": MOMENT,
     "propensity": pa.float64(),
+    "label_propensity": pa.float64(),
     "bundle_digest": pa.string(),
     "trace_id": pa.string(),
     "reasons": pa.list_(pa.string()),

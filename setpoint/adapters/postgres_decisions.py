@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS decisions (
     threshold float8 NOT NULL, action text NOT NULL, propensity float8,
     bundle_digest text NOT NULL, trace_id text NOT NULL, reasons json NOT NULL,
     request json NOT NULL, features json NOT NULL);
+ALTER TABLE decisions ADD COLUMN IF NOT EXISTS label_propensity float8;
 CREATE UNIQUE INDEX IF NOT EXISTS decisions_once ON decisions ({ONCE});
 CREATE INDEX IF NOT EXISTS decisions_in_time ON decisions (event_time, seq);
 CREATE TABLE IF NOT EXISTS decision_labels (
@@ -52,14 +53,17 @@ CREATE TABLE IF NOT EXISTS decision_labels (
 MADE = (
     "SELECT to_regclass('decisions_once') IS NOT NULL"
     " AND to_regclass('decision_labels') IS NOT NULL"
+    # tables that were made before the column was there have to get it
+    " AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('decisions')"
+    " AND attname = 'label_propensity' AND NOT attisdropped)"
 )
 COLUMNS = (
-    "id, version, shadow, event_time, score, threshold, action, propensity, bundle_digest, "
-    "trace_id, reasons, request, features"
+    "id, version, shadow, event_time, score, threshold, action, propensity, label_propensity, "
+    "bundle_digest, trace_id, reasons, request, features"
 )
 TYPES = (
-    *("text", "text", "bool", "timestamptz", "float8", "float8", "text", "float8", "text"),
-    *("text", "json", "json", "json"),
+    *("text", "text", "bool", "timestamptz", "float8", "float8", "text", "float8", "float8"),
+    *("text", "text", "json", "json", "json"),
 )
 """Of ``COLUMNS``."""
 # An answer given again after a retry is not logged again: the first row stands.
@@ -245,6 +249,7 @@ def _row(decision: Decision) -> tuple[Any, ...]:
         decision.threshold,
         _plain(decision.action, "action"),
         decision.propensity,
+        decision.label_propensity,
         _plain(decision.bundle_digest, "bundle_digest"),
         _plain(decision.trace_id, "trace_id"),
         json_text(list(decision.reasons)),

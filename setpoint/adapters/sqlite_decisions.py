@@ -57,13 +57,16 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS decision_labels (
         id TEXT PRIMARY KEY, label INTEGER NOT NULL, known_at INTEGER NOT NULL)""",
 )
+# Stores that were made before the column was there have to get it.
+ADDED = "ALTER TABLE decisions ADD COLUMN label_propensity REAL"
+HAS_ADDED = "SELECT 1 FROM pragma_table_info('decisions') WHERE name = 'label_propensity'"
 COLUMNS = (
-    "id, version, shadow, event_time, score, threshold, action, propensity, bundle_digest, "
-    "trace_id, reasons, request, features"
+    "id, version, shadow, event_time, score, threshold, action, propensity, label_propensity, "
+    "bundle_digest, trace_id, reasons, request, features"
 )
 WITHOUT_DECISION = "NOT EXISTS (SELECT 1 FROM decisions d WHERE d.id = decision_labels.id)"
 # An answer given again after a retry is not logged again: the first row stands.
-INSERT = f"INSERT OR IGNORE INTO decisions ({COLUMNS}) VALUES ({','.join('?' * 13)})"
+INSERT = f"INSERT OR IGNORE INTO decisions ({COLUMNS}) VALUES ({','.join('?' * 14)})"
 
 
 def connect(
@@ -184,6 +187,8 @@ class SqliteDecisionLog:
         with store_errors(self._where), transaction(self._connection):
             for statement in SCHEMA:
                 self._connection.execute(statement)
+            if self._connection.execute(HAS_ADDED).fetchone() is None:
+                self._connection.execute(ADDED)
 
     def close(self) -> None:
         """Close the connection."""
@@ -351,6 +356,7 @@ def _row(decision: Decision) -> tuple[Any, ...]:
         decision.threshold,
         decision.action,
         decision.propensity,
+        decision.label_propensity,
         decision.bundle_digest,
         decision.trace_id,
         json_text(list(decision.reasons)),

@@ -55,6 +55,7 @@ class Replayed:
             ("action", pa.array(action.tolist(), pa.string())),
             ("version", pa.array(self.version[rows].tolist(), pa.string())),
             ("propensity", pa.nulls(len(rows), pa.float64())),
+            ("label_propensity", pa.nulls(len(rows), pa.float64())),
         ):
             chosen = chosen.append_column(name, values)
         left_out = set(FIXED) - {*query.columns, *query.request}

@@ -1,4 +1,4 @@
-"""The decisions of a project: names of the actions, costs of outcomes, how long they are kept."""
+"""The decisions of a project: their actions, their costs, how long they are kept, exploration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from setpoint.config.fields import Fault, Number, PositiveDuration, Section, refuse
+from setpoint.domain.exploration import MOST_EXPLORED
 from setpoint.domain.metrics import Cell, CostMatrix
 
 
@@ -29,6 +30,15 @@ class Decisions(Section):
 
     keep: PositiveDuration | None = Field(
         None, description="Event time after which a decision is dropped; none: never."
+    )
+
+
+class Exploration(Section):
+    """Reviews by lot, so that something is known of what the model lets pass."""
+
+    share: Annotated[Number, Field(ge=0, le=MOST_EXPLORED)] = Field(
+        0.0,
+        description="Share of the decisions under the threshold that get the adverse action.",
     )
 
 

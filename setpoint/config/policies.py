@@ -244,7 +244,7 @@ class Respond(Section):
     drift: Action = Field("watch", description="Drift that does not hurt the setpoints.")
     estimate: Action = Field("watch", description="Performance as scores alone estimate it.")
     fairness: Action = "ask"
-    coverage: Action = Field("watch", description="Nothing is known of what the model lets pass.")
+    coverage: Action = Field("nothing", description="Nothing is known of what the model lets pass.")
     unusual: Action = Field("watch", description="A figure that is watched left its usual range.")
     retraining_cost: Annotated[Number, Field(ge=0)] = Field(
         0.0, description="Money that a retraining and its release cost."

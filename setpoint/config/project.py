@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from setpoint.config.data import Data, Target
-from setpoint.config.decisions import Actions, Costs, Decisions
+from setpoint.config.decisions import Actions, Costs, Decisions, Exploration
 from setpoint.config.features import Features
 from setpoint.config.fields import Fault, Name, Section, refuse
 from setpoint.config.policies import Gates, Package, Release, Respond, Setpoint, Train, Watch
@@ -38,6 +38,7 @@ class Project(Section):
     actions: Actions = Actions()
     costs: Costs = Costs()
     decisions: Decisions = Decisions()
+    exploration: Exploration = Exploration()
     features: Features
     setpoints: dict[Name, Setpoint] = Field(min_length=1)
     train: Train = Train()

@@ -85,6 +85,8 @@ def prepare(script: Script, root: Path) -> tuple[Workspace, World]:
     text = text.replace("strategy: canary", f"strategy: {script.strategy}")
     if script.strategy in ("blue_green", "shadow"):
         text = text.replace("warm: 0s ", f"warm: {WARM} ")
+    if script.drift == "blind_spot":
+        text += "\nexploration: {share: 0.05}   # without it nobody would ever know\n"
     project_file.write_text(text, "utf-8")
     workspace = open_workspace(project_file, root)
     _deliver_history(world, script, root)

@@ -27,6 +27,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from setpoint.domain.exploration import MOST_EXPLORED
 from setpoint.domain.features import FeatureSpec
 from setpoint.domain.plain import REWRITE, canonical_json, from_plain, parse_json, to_plain
 from setpoint.domain.schema import TableSpec
@@ -81,6 +82,8 @@ class DecisionSpec:
             ``None`` for a missing one.
         knots: The calibration map; the identity by default.
         reasons: What a reason code means, for people, by feature name.
+        exploration: Share of the decisions under the threshold that get the positive action all
+            the same, 0 to ``MOST_EXPLORED``; 0: none, and so in bundles that do not say.
     """
 
     threshold: float
@@ -88,6 +91,7 @@ class DecisionSpec:
     baselines: dict[str, float | str | None]
     knots: Knots = Knots()
     reasons: dict[str, str] = dataclasses.field(default_factory=dict)
+    exploration: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -304,6 +308,10 @@ def _problems(
         )
     if not 0 <= decision.threshold <= 1:
         problems.append(f"decision.json threshold is {decision.threshold}, not 0 to 1")
+    if not 0 <= decision.exploration <= MOST_EXPLORED:
+        problems.append(
+            f"decision.json exploration is {decision.exploration}, not 0 to {MOST_EXPLORED}"
+        )
     if created_at.tzinfo is None:
         problems.append(f"manifest.json created_at {created_at} has no time zone")
     return problems + _knot_problems(decision.knots)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -21,13 +21,13 @@ from setpoint.domain.findings import (
     check_ceiling,
     check_floor,
     check_mean_difference,
+    effective_rows,
     mean_bounds,
     not_measured,
     too_thin,
     watch_ceiling,
     watch_floor,
 )
-from setpoint.domain.maturity import weighted_counts
 from setpoint.domain.metrics import CostMatrix, roc_auc
 from setpoint.domain.training import Rows
 
@@ -56,8 +56,8 @@ class Judged:
         label: 1 positive, [n].
         score: Calibrated probability, [n].
         acted: Whether the adverse action was taken, [n].
-        cost: Money, [n].
-        weight: How many positives a known positive stands for, [n]; none: one each.
+        cost: Money, [n], that of the rows each stands for included.
+        weight: How many rows each stands for, [n]; ``None``: each for itself.
     """
 
     label: npt.NDArray[np.int8]
@@ -72,8 +72,9 @@ def judge(
 ) -> Judged:
     """Decide rows by threshold and price the decisions."""
     acted = score >= threshold
-    cost = costs.of(rows.label, acted, rows.columns)
-    return Judged(rows.label, score, acted, cost)
+    priced = rows.priced(costs)
+    cost = np.where(acted, priced.acting(rows.label), priced.leaving(rows.label))
+    return Judged(rows.label, score, acted, cost, rows.weight)
 
 
 def setpoint_finding(
@@ -88,52 +89,36 @@ def setpoint_finding(
         error_rate: One-sided error rate of the bound.
         min_sample: Rows needed; positives for ``recall``, rows acted on for ``precision``.
     """
-    positive = judged.label == 1
-    if target.metric == "recall" and judged.weight is not None:
-        return _weighted_recall(target, judged, judged.weight, reading, error_rate, min_sample)
-    counts = {
-        "recall": (int((judged.acted & positive).sum()), int(positive.sum())),
-        "precision": (int((judged.acted & positive).sum()), int(judged.acted.sum())),
-        "alert_rate": (int(judged.acted.sum()), len(judged.label)),
-    }
-    if target.metric in counts:
-        hits, n = counts[target.metric]
-        check = _CHECKS[reading, target.direction]
+    if target.metric in ("recall", "precision", "alert_rate"):
+        hits, n = _counts(target.metric, judged)
+        check = {
+            ("gate", "floor"): check_floor,
+            ("gate", "ceiling"): check_ceiling,
+            ("watch", "floor"): watch_floor,
+            ("watch", "ceiling"): watch_ceiling,
+        }[reading, target.direction]
         return check(target.name, hits, n, target.value, error_rate, min_sample)
     return _continuous(target, judged, reading, error_rate, min_sample)
 
 
-_CHECKS = {
-    ("gate", "floor"): check_floor,
-    ("gate", "ceiling"): check_ceiling,
-    ("watch", "floor"): watch_floor,
-    ("watch", "ceiling"): watch_ceiling,
-}
+def _counts(metric: str, judged: Judged) -> tuple[int, int]:
+    """Hits and rows of a proportion.
 
-
-def _weighted_recall(
-    target: Target,
-    judged: Judged,
-    weight: npt.NDArray[np.float64],
-    reading: Reading,
-    error_rate: float,
-    min_sample: int,
-) -> Finding:
-    """Recall where each known positive stands for several; see ``setpoint.domain.maturity``."""
-    positive = judged.label == 1
-    value, hits, trials = weighted_counts(
-        weight[positive & judged.acted], weight[positive & ~judged.acted]
-    )
-    known = int(positive.sum())
-    if known < min_sample:
-        reason = f"{known} rows, {min_sample} needed"
-        return not_measured(target.name, reason, outcome=Outcome.INCONCLUSIVE)
-    found = _CHECKS[reading, target.direction](
-        target.name, hits, trials, target.value, error_rate, 1
-    )
-    total = float(weight[positive].sum())
-    reason = f"{found.reason}; {known} known positives stand for {total:.0f}"
-    return replace(found, value=value, sample=known, reason=reason)
+    Of weighted rows those of a sample of Kish's effective size with the weighted proportion, as
+    Korn and Graubard (1998) have it: rounded, and never more than there are.
+    """
+    positive, acted = judged.label == 1, judged.acted
+    if metric == "alert_rate":  # no label is needed, so no row stands for another
+        return int(acted.sum()), len(acted)
+    among = positive if metric == "recall" else acted
+    if judged.weight is None:
+        return int((acted & positive).sum()), int(among.sum())
+    weight = judged.weight[among]
+    hit = float(judged.weight[acted & positive].sum())
+    # Those that an explored positive stands for are among the rows acted on, as negatives.
+    whole = float(weight.sum()) if metric == "recall" else float(among.sum())
+    n = int(effective_rows(weight))
+    return round(n * min(hit / whole, 1.0)) if whole else 0, n
 
 
 def _continuous(

@@ -15,7 +15,7 @@ relative to the longest delay seen: who never complains stays unseen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,26 +132,3 @@ def weighted_costs(costs: CostArrays, label: Any, acted: Any, weight: Any) -> Fl
     negative = np.where(took, costs.false_positive, costs.true_negative)
     extra = np.where(np.asarray(label) == 1, np.asarray(weight, dtype=np.float64), 0.0)
     return np.asarray(extra * positive + (1.0 - extra) * negative, dtype=np.float64)
-
-
-def weighted_counts(
-    hits: Sequence[float] | Floats, misses: Sequence[float] | Floats
-) -> tuple[float, int, int]:
-    """A share of weighted rows, and the whole rows that prove as much.
-
-    Args:
-        hits: Weights of the rows that count for it.
-        misses: Weights of the others.
-
-    Returns:
-        The share, NaN without rows; and successes of trials that carry as much as the weighted
-        rows do (Kish's effective rows).
-    """
-    good, bad = np.asarray(hits, dtype=np.float64), np.asarray(misses, dtype=np.float64)
-    total = float(good.sum() + bad.sum())
-    if total <= 0:
-        return float("nan"), 0, 0
-    value = float(good.sum()) / total
-    squares = float(np.square(good).sum() + np.square(bad).sum())
-    trials = int(total * total / squares)
-    return value, min(trials, round(value * trials)), trials

@@ -18,8 +18,13 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from setpoint.domain.features import MICROSECONDS, FeatureSpec
-from setpoint.domain.metrics import CostMatrix, best_threshold
+from setpoint.domain.metrics import CostArrays, CostMatrix, best_threshold
 from setpoint.errors import TrainingError
+
+LEAF_EXPLORED = 5
+"""Explored rows that a leaf is to hold, on average."""
+MOST_OF_LEAF = 0.05
+"""Share of the rows that a leaf is asked to hold at most for that."""
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -37,6 +42,9 @@ class Rows:
         categories: Text inputs, [n, c].
         label: 1 positive, 0 negative, int8, [n].
         columns: Raw columns for costs and groups, by name, [n] each.
+        weight: How many rows each stands for, >= 1, [n]: a positive that exploration found for
+            itself and those like it that count as negatives, the inverse of its propensity;
+            ``None``: each for itself.
     """
 
     ids: npt.NDArray[np.object_]
@@ -46,6 +54,7 @@ class Rows:
     categories: npt.NDArray[np.object_]
     label: npt.NDArray[np.int8]
     columns: Mapping[str, npt.NDArray[Any]]
+    weight: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,6 +69,25 @@ class Rows:
             self.categories[keep],
             self.label[keep],
             {name: values[keep] for name, values in self.columns.items()},
+            None if self.weight is None else self.weight[keep],
+        )
+
+    def priced(self, costs: CostMatrix) -> CostArrays:
+        """Costs of the rows under each outcome, those that they stand for included.
+
+        A row of weight w counts once as what it is, and w - 1 times as the difference to the
+        negative that others like it are taken for: added up over all rows, that is without bias
+        (the difference estimator, Särndal et al. 1992) where no such other one is known.
+        """
+        plain = costs.arrays(self.columns, len(self))
+        if self.weight is None:
+            return plain
+        more = self.weight - 1
+        return replace(
+            plain,
+            false_negative=plain.false_negative
+            + more * (plain.false_negative - plain.true_negative),
+            true_positive=plain.true_positive + more * (plain.true_positive - plain.false_positive),
         )
 
     def inputs(self) -> Any:
@@ -73,7 +101,12 @@ class Rows:
 
 
 def as_rows(
-    spec: FeatureSpec, features: pa.Table, events: pa.Table, group: str, keep: Sequence[str]
+    spec: FeatureSpec,
+    features: pa.Table,
+    events: pa.Table,
+    group: str,
+    keep: Sequence[str],
+    weight: Mapping[str, float] | None = None,
 ) -> Rows:
     """Put features and raw columns of the same rows, in the same order, together.
 
@@ -83,6 +116,7 @@ def as_rows(
         events: The events, with ``label`` (int8, no nulls) beside the raw columns.
         group: Column by which rows stay together in a split.
         keep: Raw columns kept for costs and groups.
+        weight: How many rows a positive stands for, by id, where it is not itself alone.
     """
     n = events.num_rows
     numbers = np.empty((n, len(spec.number_names)), dtype=np.float32)
@@ -94,14 +128,21 @@ def as_rows(
     for i, name in enumerate(spec.categories):
         categories[:, i] = [v if v is not None else "" for v in features[name].to_pylist()]
     time = events[spec.event_time].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    ids = np.asarray(events[spec.event_id].to_pylist(), dtype=object)
+    label = events["label"].combine_chunks().to_numpy(zero_copy_only=False).astype(np.int8)
+    stands = None
+    if weight:
+        known = np.array([weight.get(str(i), 1.0) for i in ids.tolist()], dtype=np.float64)
+        stands = np.where(label == 1, known, 1.0)
     return Rows(
-        ids=np.asarray(events[spec.event_id].to_pylist(), dtype=object),
+        ids=ids,
         time=time.combine_chunks().to_numpy(zero_copy_only=False),
         group=np.asarray([str(v) for v in events[group].to_pylist()], dtype=object),
         numbers=numbers,
         categories=categories,
-        label=events["label"].combine_chunks().to_numpy(zero_copy_only=False).astype(np.int8),
+        label=label,
         columns={c: events[c].combine_chunks().to_numpy(zero_copy_only=False) for c in keep},
+        weight=stands,
     )
 
 
@@ -221,7 +262,7 @@ def fit_pipeline(rows: Rows, parameters: Parameters) -> Any:
     model = HistGradientBoostingClassifier(
         learning_rate=parameters.learning_rate,
         max_leaf_nodes=parameters.max_leaf_nodes,
-        min_samples_leaf=parameters.min_samples_leaf,
+        min_samples_leaf=_leaf(rows, parameters),
         l2_regularization=parameters.l2,
         max_iter=parameters.max_iter,
         early_stopping=False,
@@ -229,12 +270,26 @@ def fit_pipeline(rows: Rows, parameters: Parameters) -> Any:
     )
     pipeline = Pipeline([("encode", ColumnTransformer(steps)), ("model", model)])
     # Equal weights are left out: the same model in half the time, for bins are sought by weight.
-    fades = parameters.half_life_days > 0
-    weights = sample_weights(rows.time, parameters.half_life_days) if fades else None
+    weights = None
+    if parameters.half_life_days > 0 or rows.weight is not None:
+        weights = sample_weights(rows.time, parameters.half_life_days)
+    if weights is not None and rows.weight is not None:
+        weights = weights * rows.weight
     with threadpool_limits(limits=1):
         pipeline.fit(rows.inputs(), rows.label, model__sample_weight=weights)
     _round_thresholds(pipeline.named_steps["model"])
     return pipeline
+
+
+def _leaf(rows: Rows, parameters: Parameters) -> int:
+    """Rows that a leaf needs: where some stand for many, several of those are to be expected in it.
+
+    Or one of them would make a leaf of its few neighbours. Never more than a share of all rows.
+    """
+    if rows.weight is None:
+        return parameters.min_samples_leaf
+    several = min(LEAF_EXPLORED * float(rows.weight.max()), MOST_OF_LEAF * len(rows))
+    return max(parameters.min_samples_leaf, round(several))
 
 
 def _round_thresholds(model: Any) -> None:
@@ -271,14 +326,21 @@ class Calibration:
         return np.asarray(np.interp(raw, self.x, self.y), dtype=np.float64)
 
 
-def fit_calibration(raw: Floats, label: npt.NDArray[np.int8]) -> Calibration:
+def fit_calibration(
+    raw: Floats, label: npt.NDArray[np.int8], weight: Floats | None = None
+) -> Calibration:
     """Isotonic calibration (Zadrozny and Elkan 2002), made strictly increasing.
 
     A slope of 1e-6 is blended in, so that two raw scores never become one and a ranking survives.
+
+    Args:
+        raw: Probabilities, [n].
+        label: 1 positive, 0 negative, [n].
+        weight: Of each row, [n]; ``None``: all the same.
     """
     from sklearn.isotonic import IsotonicRegression
 
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, label)
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, label, weight)
     x = np.concatenate([[0.0], fitted.X_thresholds_, [1.0]])
     y = np.concatenate(
         [[fitted.y_thresholds_[0]], fitted.y_thresholds_, [fitted.y_thresholds_[-1]]]
@@ -305,8 +367,8 @@ class TrainedModel:
 def finish(pipeline: Any, parameters: Parameters, tune: Rows, costs: CostMatrix) -> TrainedModel:
     """Calibrate on ``tune`` and choose the threshold of least cost there."""
     raw = raw_scores(pipeline, tune)
-    calibration = fit_calibration(raw, tune.label)
-    threshold = best_threshold(calibration(raw), tune.label, costs.arrays(tune.columns, len(tune)))
+    calibration = fit_calibration(raw, tune.label, tune.weight)
+    threshold = best_threshold(calibration(raw), tune.label, tune.priced(costs))
     return TrainedModel(pipeline, calibration, threshold, parameters)
 
 

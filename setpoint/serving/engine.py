@@ -260,11 +260,7 @@ class Engine:
             rows = self._online.serve([work.row.event for work in works])
         scores, raw = self.scorer.score(rows)
         spec = self.bundle.decision
-        adverse = [i for i, score in enumerate(scores) if score >= spec.threshold]
-        reasons: dict[int, list[str]] = {}
-        if adverse:
-            texts = self.scorer.reasons([rows[i] for i in adverse], raw[adverse])
-            reasons = dict(zip(adverse, texts, strict=True))
+        reasons = self.scorer.adverse(rows, scores, raw, (work.row.id for work in works))
         if not all(map(math.isfinite, scores)):
             raise ArithmeticError("the model gave a score that is no number")
         return [
@@ -281,6 +277,7 @@ class Engine:
                 bundle_digest=self.bundle.digest,
                 shadow=work.shadow,
                 propensity=work.propensity,
+                label_propensity=self.scorer.label_propensity(scores[i]),
                 trace_id=work.trace_id,
             )
             for i, work in enumerate(works)

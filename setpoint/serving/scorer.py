@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from setpoint.domain.bundle import Bundle
+from setpoint.domain.exploration import EXPLORATION, explores
 from setpoint.errors import BundleError
 from setpoint.serving.explain import MORE_PAIRS, Explainer
 
@@ -36,6 +37,8 @@ class Scorer:
 
     def __init__(self, bundle: Bundle) -> None:
         self._names = bundle.features.names
+        self._spec = bundle.decision
+        self._digest = bundle.digest
         self._k = len(bundle.features.number_names)
         self._c = len(bundle.features.categories)
         self._x = np.asarray(bundle.decision.knots.x, np.float64)
@@ -52,6 +55,39 @@ class Scorer:
         """
         raw = self._raw(*self._arrays(rows))
         return np.interp(raw, self._x, self._y), raw
+
+    def adverse(
+        self, rows: Sequence[Inputs], scores: Floats, raw: Floats, ids: Iterable[str]
+    ) -> dict[int, list[str]]:
+        """The rows that get the adverse action, with their reason codes.
+
+        Args:
+            rows: The rows, [N].
+            scores: Their calibrated probabilities, [N].
+            raw: Their raw ones, [N].
+            ids: Their ids, [N]; looked at only where the bundle explores.
+
+        Returns:
+            By place in ``rows``: those from the threshold on with the features that raised their
+            odds, and those that exploration drew.
+        """
+        spec = self._spec
+        found: dict[int, list[str]] = {}
+        above = [i for i, score in enumerate(scores) if score >= spec.threshold]
+        if above:
+            texts = self.reasons([rows[i] for i in above], raw[above])
+            found = dict(zip(above, texts, strict=True))
+        if spec.exploration:
+            for i, identity in enumerate(ids):
+                if i not in found and explores(identity, self._digest, spec.exploration):
+                    found[i] = [EXPLORATION]
+        return found
+
+    def label_propensity(self, score: float) -> float | None:
+        """Probability with which a score is sent to review; ``None`` if nothing is explored."""
+        if not self._spec.exploration:
+            return None
+        return 1.0 if score >= self._spec.threshold else self._spec.exploration
 
     def reasons(self, rows: Sequence[Inputs], raw: Floats) -> list[list[str]]:
         """Names of the features that raised each row's odds most, strongest first.

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from setpoint.domain.features import FeatureSpec
 from setpoint.domain.training import Rows, as_rows
 from setpoint.errors import DataError, StateError, TrainingError
+from setpoint.ports import DecisionQuery
 from setpoint.workspace import Workspace
 
 _TIME = pa.timestamp("us", "UTC")
@@ -119,7 +120,33 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
     features = compute(spec, known.events, known.labels)
     events = known.events.append_column("label", label)
     wanted = sorted({*project.data.protected, *cost_columns(workspace)})
-    return as_rows(spec, features.filter(keep), events.filter(keep), project.sticky_column, wanted)
+    return as_rows(
+        spec,
+        features.filter(keep),
+        events.filter(keep),
+        project.sticky_column,
+        wanted,
+        explored(workspace, known.now),
+    )
+
+
+def explored(workspace: Workspace, now: datetime) -> dict[str, float]:
+    """How many decisions each one that exploration drew stands for, by id, as known at a moment.
+
+    The others like it have no label, or a complaint's, and count as that says. Nothing is read
+    where the project does not explore.
+    """
+    if not workspace.project.exploration.share:
+        return {}
+    columns = ("id", "action", "label_propensity")
+    window = DecisionQuery(end=now, columns=columns)
+    found: dict[str, float] = {}
+    for batch in workspace.decisions.batches(window):
+        acted = pc.equal(batch["action"], workspace.project.actions.positive)
+        drawn = batch.filter(pc.and_(acted, pc.less(batch["label_propensity"], 1.0)))
+        weight = pc.divide(1.0, drawn["label_propensity"])
+        found.update(zip(drawn["id"].to_pylist(), weight.to_pylist(), strict=True))
+    return found
 
 
 def final_labels(workspace: Workspace, known: History) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:

@@ -15,7 +15,7 @@ from setpoint.domain.findings import Finding, Outcome, Verdict, not_measured
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.assemble import cost_columns
 from setpoint.stages.maturity import ESTIMATED
-from setpoint.stages.ripe import judged_decisions, ripe_window
+from setpoint.stages.ripe import acted_by_score, judged_decisions, ripe_window
 from setpoint.workspace import Workspace
 
 NAMES = (*ESTIMATED, "cost_per_decision")
@@ -43,7 +43,7 @@ def estimates(
         start=now - workspace.project.watch.window,
         end=now,
         version=version,
-        columns=("score", "action"),
+        columns=("score", "action", "label_propensity"),
         request=tuple(sorted(cost_columns(workspace))),
     )
     values, rows = _values(workspace, log.read(window))
@@ -53,13 +53,13 @@ def estimates(
 
 
 def _values(workspace: Workspace, table: pa.Table) -> tuple[dict[str, float], int]:
-    acted = np.array([a == workspace.project.actions.positive for a in table["action"].to_pylist()])
+    acted = acted_by_score(table, workspace.project.actions.positive)
     columns = {
         name: np.asarray(table[name].to_numpy(), dtype=np.float64)
         for name in cost_columns(workspace)
     }
     costs = workspace.project.costs.matrix().arrays(columns, table.num_rows)
-    found = estimate(table["score"].to_numpy(), acted.astype(bool), costs)
+    found = estimate(table["score"].to_numpy(), acted, costs)
     values = {name: getattr(found, name) for name in ESTIMATED}
     values["cost_per_decision"] = found.cost / found.sample if found.sample else math.nan
     return values, found.sample

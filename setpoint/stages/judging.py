@@ -25,7 +25,7 @@ from setpoint.errors import PlatformError
 from setpoint.ports import DecisionQuery
 from setpoint.stages.assemble import cost_columns
 from setpoint.stages.release import Begun
-from setpoint.stages.ripe import judged_decisions, ripe_decisions
+from setpoint.stages.ripe import acted_by_score, judged_decisions, ripe_decisions
 from setpoint.workspace import Workspace
 
 REST = 20
@@ -227,11 +227,11 @@ class Judge:
         return known
 
     def _decided(self, version: str, since: datetime, end: datetime | None = None) -> Decided:
-        columns = ("score", "action")
+        columns = ("score", "action", "label_propensity")
         query = DecisionQuery(start=since, end=end, version=version, columns=columns)
         table = self.workspace.decisions.read(query)
-        acted = pc.equal(table["action"], self.workspace.project.actions.positive)
-        return Decided(table["score"].to_numpy(), int(pc.sum(acted).as_py() or 0))
+        acted = acted_by_score(table, self.workspace.project.actions.positive)
+        return Decided(table["score"].to_numpy(), int(acted.sum()))
 
     @cached_property
     def _champion_before(self) -> Decided:
@@ -243,21 +243,23 @@ class Judge:
         """Rows since the step began that both versions decided, joined by id."""
         project, rollout = self.workspace.project, self.rollout
         segments = tuple(dict.fromkeys((*project.data.protected, *project.release.segments)))
-        common = {"start": self.begun.since, "columns": ("id", "score", "action")}
+        columns = ("id", "score", "action", "label_propensity")
+        common = {"start": self.begun.since, "columns": columns}
         shadow = self.workspace.decisions.read(
             DecisionQuery(version=rollout.challenger, shadow=True, **common)  # type: ignore[arg-type]
         )
         served = self.workspace.decisions.read(
             DecisionQuery(version=rollout.champion, request=segments, **common)  # type: ignore[arg-type]
         )
-        shadow = shadow.rename_columns(["id", "score_2", "action_2"])
-        both = served.join(shadow, keys="id", join_type="inner")
         adverse = project.actions.positive
+        served, shadow = (_with_acted(table, adverse) for table in (served, shadow))
+        shadow = shadow.rename_columns(["id", "score_2", "_acted_2"])
+        both = served.join(shadow, keys="id", join_type="inner")
         return Pairs(
             both["score"].to_numpy(),
             both["score_2"].to_numpy(),
-            _is(both["action"], adverse),
-            _is(both["action_2"], adverse),
+            _is(both["_acted"], True),
+            _is(both["_acted_2"], True),
             {name: np.asarray(both[name].to_pylist(), dtype=object) for name in segments},
         )
 
@@ -284,7 +286,10 @@ class Judge:
         periods = [period.since for period in rollout.periods] or [self.begun.since]
         unit = project.sticky_column
         extra = {*cost_columns(self.workspace), unit} - {project.data.event_id}
-        columns = ("id", "event_time", "score", "action", "version", "label", "label_known_at")
+        columns = (
+            *("id", "event_time", "score", "action", "version"),
+            *("label", "label_known_at", "label_propensity"),
+        )
         query = DecisionQuery(start=periods[0], request=tuple(sorted(extra)), columns=columns)
         table = ripe_decisions(self.workspace, self.workspace.decisions, query, now)
         ours = pa.array([rollout.champion, rollout.challenger])
@@ -300,5 +305,11 @@ class Judge:
         )
 
 
-def _is(column: pa.ChunkedArray, value: str) -> np.ndarray:  # type: ignore[type-arg]
+def _with_acted(table: pa.Table, adverse: str) -> pa.Table:
+    """The table with ``_acted`` for ``action``: what each version would do without exploration."""
+    acted = pa.array(acted_by_score(table, adverse))
+    return table.drop_columns(["action", "label_propensity"]).append_column("_acted", acted)
+
+
+def _is(column: pa.ChunkedArray, value: str | bool) -> np.ndarray:  # type: ignore[type-arg]
     return np.asarray(pc.equal(column, value).to_numpy(zero_copy_only=False), dtype=bool)

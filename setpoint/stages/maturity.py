@@ -26,9 +26,12 @@ ESTIMATED = ("roc_auc", "recall", "precision")
 
 
 def known_ages(bundle: Bundle) -> LabelAges | None:
-    """Share of the positives known by age, as training saw it; ``None`` if it could not tell."""
+    """Share of the positives known by age, as training saw it; ``None`` if it could not tell.
+
+    Nor is it needed where the version explores: what the lot finds stands for the rest.
+    """
     kept = bundle.profile.get("label_ages")
-    return LabelAges.from_dict(kept) if kept else None
+    return LabelAges.from_dict(kept) if kept and not bundle.decision.exploration else None
 
 
 def reference(workspace: Workspace, known: History, rows: Rows, judged: Judged) -> dict[str, Any]:
@@ -88,9 +91,9 @@ def _looked_at(workspace: Workspace) -> pa.Array:
 
 
 def _ages(workspace: Workspace, known: History, seen: pa.Array) -> LabelAges | None:
-    """From positives that nobody looked at; where every event gets a label nothing is weighted."""
+    """From positives that nobody looked at; ``None`` where nothing has to be weighted so."""
     project = workspace.project
-    if project.target.unlabelled != "negative":
+    if project.target.unlabelled != "negative" or project.exploration.share:
         return None
     labels, data = known.labels, project.data
     positive = pc.and_(

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from setpoint.adapters.fairlearn_groups import group_rates
 from setpoint.domain.bundle import Bundle
@@ -19,9 +18,10 @@ from setpoint.domain.gates import Judged, fairness_gate, setpoint_finding
 from setpoint.domain.loss import LOSS, Reference, loss_a_day
 from setpoint.errors import DataError
 from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages.coverage import selected
 from setpoint.stages.gate import targets
 from setpoint.stages.maturity import known_ages
-from setpoint.stages.ripe import judged_decisions, ripe_decisions, ripe_window
+from setpoint.stages.ripe import acted_by_score, judged_decisions, ripe_decisions, ripe_window
 from setpoint.workspace import Workspace
 
 MISSES = "misses"
@@ -42,7 +42,8 @@ def performance(
     """
     declared = targets(workspace)
     groups = workspace.project.data.protected
-    each = error_rate / (len(declared) + len(groups) + 2)
+    exploring = bundle.decision.exploration > 0
+    each = error_rate / (len(declared) + len(groups) + 2 + exploring)
     table = ripe_window(workspace, log, bundle.manifest.version, now)
     judged = judged_decisions(workspace, table, known_ages(bundle), now)
     found = [
@@ -55,6 +56,7 @@ def performance(
         )
         for target in declared
     ]
+    found = selected(workspace, log, bundle, now, found, each)
     found.append(_loss(workspace, bundle, judged, each))
     found.append(_misses(workspace, log, bundle, now, each, len(judged.label)))
     found += _fairness(workspace, table, judged, each)
@@ -95,9 +97,9 @@ def _misses(
     except DataError as err:  # it missed so many in training that no rise can be told
         return not_measured(MISSES, err.what, outcome=Outcome.INCONCLUSIVE)
     fresh = ripe_decisions(workspace, log, DecisionQuery(start=until, version=version), now)
-    acted = pc.equal(fresh["action"], workspace.project.actions.positive)
-    missed = pc.and_(pc.equal(fresh["label"], 1), pc.invert(acted))
-    after = test.after(np.asarray(missed.to_pylist(), dtype=bool))
+    acted = acted_by_score(fresh, workspace.project.actions.positive)
+    missed = (fresh["label"].to_numpy() == 1) & ~acted
+    after = test.after(missed)
     ripe = now - workspace.project.label_age
     alarmed = after.alarm_at is not None
     began = now if test.alarm_at is None else _alarmed(workspace, version)

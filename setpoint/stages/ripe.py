@@ -47,14 +47,29 @@ def ripe_decisions(
     ripe = now - project.label_age
     end = ripe if query.end is None else min(query.end, ripe)
     table = log.read(replace(query, end=end))
-    label = table["label"]
-    # What became known only after this look was not known to it.
-    late = pc.fill_null(pc.greater(table["label_known_at"], pa.scalar(now)), False)
-    label = pc.if_else(late, pa.scalar(None, pa.int8()), label)
+    label = known_labels(table, now)
     if project.target.unlabelled == "negative":
         label = pc.fill_null(label, pa.scalar(0, pa.int8()))
     table = table.set_column(table.column_names.index("label"), "label", label)
     return table.filter(pc.is_valid(table["label"]))
+
+
+def known_labels(table: pa.Table, now: datetime) -> pa.ChunkedArray:
+    """Labels as told by a look: what became known only after it was not known to it."""
+    late = pc.fill_null(pc.greater(table["label_known_at"], pa.scalar(now)), False)
+    return pc.if_else(late, pa.scalar(None, pa.int8()), table["label"])
+
+
+def acted_by_score(table: pa.Table, adverse: str) -> npt.NDArray[np.bool_]:
+    """Which decisions got the adverse action for their score: not those that were drawn, [n].
+
+    Args:
+        table: Decisions with ``action`` and ``label_propensity``.
+        adverse: Name of the adverse action.
+    """
+    drawn = pc.fill_null(pc.less(table["label_propensity"], 1.0), False)
+    acted = pc.and_not(pc.equal(table["action"], adverse), drawn)
+    return np.asarray(acted.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def judged_decisions(
@@ -63,7 +78,7 @@ def judged_decisions(
     ages: LabelAges | None = None,
     now: datetime | None = None,
 ) -> Judged:
-    """Decisions with labels, priced.
+    """Decisions with labels, priced; those that exploration drew as their score would have it.
 
     Args:
         workspace: The project.
@@ -74,8 +89,7 @@ def judged_decisions(
     """
     project = workspace.project
     label = _ints(table["label"])
-    adverse = project.actions.positive
-    acted = np.array([a == adverse for a in table["action"].to_pylist()], dtype=bool)
+    acted = acted_by_score(table, project.actions.positive)
     columns = {n: _values(table[n]) for n in cost_columns(workspace)}
     costs = project.costs.matrix()
     score = table["score"].to_numpy()

@@ -267,13 +267,12 @@ def _write(bundle: Bundle, version: str, rows: StagedRows, path: Path) -> int:
                     where=str(bundle.folder),
                     fix="score with another version; this one must not serve",
                 )
-            bad = [i for i, value in enumerate(scores) if value >= spec.threshold]
-            reasons = scorer.reasons([inputs[i] for i in bad], raw[bad]) if bad else []
-            found = dict(zip(bad, reasons, strict=True))
-            adverse += len(bad)
+            ids = events[bundle.table.event_id].to_pylist()
+            found = scorer.adverse(inputs, scores, raw, ids)
+            adverse += len(found)
             action = [spec.actions["positive" if i in found else "negative"] for i in range(n)]
             columns = {
-                "id": events[bundle.table.event_id].to_pylist(),
+                "id": ids,
                 "score": scores.tolist(),
                 "action": action,
                 "threshold": [spec.threshold] * n,

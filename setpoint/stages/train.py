@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from setpoint.adapters.onnx_export import check_parity, to_onnx
 from setpoint.adapters.optuna_search import search
 from setpoint.adapters.plots import training_plots
 from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundle
+from setpoint.domain.exploration import EXPLORATION
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.gates import Judged, judge
 from setpoint.domain.metrics import average_precision, roc_auc
@@ -168,6 +170,7 @@ def publish(workspace: Workspace, training: Training, snapshot: Ingested, cause:
         "seed": str(model.parameters.seed),
         "cause": cause,
         "data_until": training.known.now.isoformat(),
+        "exploration": _exploration(training.split),
     }
     tags = identity | {"risk_tier": project.risk_tier}
     run_id = _record(workspace, training, judged, metrics, tags)
@@ -201,6 +204,20 @@ def publish(workspace: Workspace, training: Training, snapshot: Ingested, cause:
         snapshot.digest,
         metrics,
         training.known.now,
+    )
+
+
+def _exploration(split: Split) -> str:
+    """Digest of what the snapshot does not tell: which rows stand for how many others."""
+    heavy = {
+        str(i): w
+        for part in (split.fit, split.tune, split.judge)
+        if part.weight is not None
+        for i, w in zip(part.ids.tolist(), part.weight.tolist(), strict=True)
+        if w != 1
+    }
+    return (
+        hashlib.sha256(json.dumps(heavy, sort_keys=True).encode()).hexdigest() if heavy else "none"
     )
 
 
@@ -247,11 +264,13 @@ def _reference(
         "alert_rate": float(judged.acted.mean()),
         "rows": len(recent),
     } | reference(workspace, training.known, recent, judged)
+    drawn = {EXPLORATION: "drawn by lot"} if project.exploration.share else {}
     decision = DecisionSpec(
         threshold=model.threshold,
         actions=project.actions.model_dump(),
         baselines=typical_values(spec, rows),
         knots=Knots(model.calibration.x, model.calibration.y),
-        reasons={name: f"{name} is unusual" for name in spec.names},
+        reasons={name: f"{name} is unusual" for name in spec.names} | drawn,
+        exploration=project.exploration.share,
     )
     return profile, decision

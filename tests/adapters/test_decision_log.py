@@ -60,6 +60,7 @@ decisions = st.builds(
     bundle_digest=words,
     shadow=st.just(False),
     propensity=st.none() | st.floats(0, 1),
+    label_propensity=st.none() | st.floats(0, 1),
     trace_id=words,
 )
 
@@ -92,6 +93,7 @@ def test_read_has_the_columns_of_the_port_and_those_asked_for(log: Log) -> None:
             "label": pa.int8(),
             "label_known_at": moment,
             "propensity": pa.float64(),
+            "label_propensity": pa.float64(),
             "country": pa.string(),
             "f_amount": pa.float64(),
             "f_age": pa.float64(),
@@ -238,6 +240,21 @@ def test_many_may_open_a_new_store_at_once(home: Home) -> None:
         list(pool.map(write, range(16)))
     log = opened(home.kind, home.address)
     assert log.read(DecisionQuery()).num_rows == 16
+    log.close()
+
+
+def test_a_store_that_was_made_before_a_column_gets_it_and_keeps_its_rows(home: Home) -> None:
+    log = opened(home.kind, home.address)
+    log.append([decision(1)])
+    log.close()
+    home.execute("ALTER TABLE decisions DROP COLUMN label_propensity")
+    for number in (2, 3):  # the second finds it there
+        log = opened(home.kind, home.address)
+        log.append([decision(number, label_propensity=0.01)])
+        log.close()
+    log = opened(home.kind, home.address)
+    assert log.read(DecisionQuery())["label_propensity"].to_pylist() == [None, 0.01, 0.01]
+    assert log.find(["d1"]) == {"d1": decision(1)}
     log.close()
 
 

@@ -150,6 +150,7 @@ DROPPED = {name: value for name, value in DECISION.baselines.items() if name != 
         ({"decision": replace(DECISION, baselines=DROPPED)}, "baselines lack the feature 'hour'"),
         ({"decision": replace(DECISION, threshold=1.5)}, "threshold is 1.5"),
         ({"decision": replace(DECISION, threshold=float("nan"))}, "threshold is nan"),
+        ({"decision": replace(DECISION, exploration=0.3)}, "exploration is 0.3"),
         ({"decision": replace(DECISION, actions={"positive": "x"})}, "actions"),
         ({"decision": replace(DECISION, knots=Knots((), ()))}, "knots"),
         ({"decision": replace(DECISION, knots=Knots((0, 0), (0, 1)))}, "not strictly increasing"),
@@ -177,6 +178,12 @@ def test_specs_survive_the_trip_through_json(spec: FeatureSpec | TableSpec) -> N
     if "NaN" in text or "Infinity" in text:
         return
     assert to_plain(from_plain(type(spec), json.loads(text))) == to_plain(spec)
+
+
+def test_a_bundle_of_before_there_was_exploration_explores_nothing() -> None:
+    plain = to_plain(DECISION)
+    del plain["exploration"]
+    assert from_plain(DecisionSpec, plain).exploration == 0
 
 
 @pytest.mark.parametrize(

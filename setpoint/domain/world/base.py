@@ -64,7 +64,7 @@ class Rows:
         amount: Euros.
         channel: Code into ``CHANNELS``.
         fraud: 0 or 1.
-        scenario: 0 none, 1 large amount, 2 terminal, 3 customer, 4 hit and run.
+        scenario: 0 none, 1 large amount, 2 terminal, 3 customer, 4 hit and run, 5 unnoticed.
     """
 
     second: Ints

@@ -18,6 +18,7 @@ DriftName = Literal[
     "schema_category",
     "schema_null",
     "demographic",
+    "blind_spot",
 ]
 DriftShape = Literal["sudden", "gradual", "recurring", "incremental"]
 DRIFT_NAMES: tuple[DriftName, ...] = get_args(DriftName)
@@ -53,7 +54,9 @@ class Drift:
             few days each, contactless, just below the contactless limit. ``schema_cents``:
             amounts reported in cents. ``schema_category``: channel ``contactless`` reported as
             ``tap``. ``schema_null``: ``column`` reported as null. ``demographic``: customers of
-            50 and older are replaced by new ones of 18 to 29. ``none``: nothing.
+            50 and older are replaced by new ones of 18 to 29. ``blind_spot``: the old frauds go on,
+            and with them come small online payments that are fraud and that nobody disputes.
+            ``none``: nothing.
         start_day: Days after the world's start, may be fractional, >= 0.
         strength: Size of the effect, > 0; 1 is the effect named above.
         shape: ``sudden``: all at once. ``incremental``: the affected share grows in a straight

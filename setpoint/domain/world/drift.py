@@ -13,6 +13,7 @@ from setpoint.domain.world.base import (
     CONTACTLESS_LIMIT,
     DAY_SECONDS,
     INTERNATIONAL,
+    ONLINE,
     Floats,
     Mask,
     People,
@@ -26,6 +27,7 @@ from setpoint.domain.world.fraud import (
     CUSTOMER,
     HIT_AND_RUN,
     TERMINAL,
+    UNNOTICED,
     Attack,
     compromised,
     customer_attack,
@@ -42,6 +44,9 @@ HIT_SHARE, HIT_DAYS = 0.03, 3
 """Share of the terminals newly hit each day under the new concept, and for how many days."""
 NEW_TO_OLD_RATE = 1.2
 """Fraud rate under the new concept over the steady rate before it."""
+
+UNNOTICED_SHARE, UNNOTICED_AMOUNTS = 0.03, (5.0, 9.0)
+"""Share of payments that become frauds too small to be noticed, and their amounts, euros."""
 
 
 def intensity(config: WorldConfig, drift: Drift, second: np.ndarray) -> Floats:
@@ -164,11 +169,24 @@ def _demographic(config: WorldConfig, people: People, rows: Rows, drift: Drift) 
     )
 
 
+def _blind_spot(config: WorldConfig, people: People, rows: Rows, drift: Drift) -> Rows:
+    hit = affected(config, rows, UNNOTICED_SHARE * drift.strength, "unnoticed") & (rows.fraud == 0)
+    small = cents(stream(config, "unnoticed amounts").uniform(*UNNOTICED_AMOUNTS, len(hit)))
+    return replace(
+        rows,
+        amount=np.where(hit, small, rows.amount),
+        channel=np.where(hit, ONLINE, rows.channel).astype(np.int8),
+        fraud=np.where(hit, 1, rows.fraud).astype(np.int8),
+        scenario=np.where(hit, UNNOTICED, rows.scenario).astype(np.int8),
+    )
+
+
 _CHANGES: dict[str, Callable[[WorldConfig, People, Rows, Drift], Rows]] = {
     "covariate": _covariate,
     "prior": _prior,
     "concept": _concept,
     "demographic": _demographic,
+    "blind_spot": _blind_spot,
 }
 
 

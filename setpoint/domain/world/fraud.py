@@ -18,7 +18,7 @@ from setpoint.domain.world.base import (
 )
 from setpoint.domain.world.config import WorldConfig
 
-LARGE_AMOUNT, TERMINAL, CUSTOMER, HIT_AND_RUN = 1, 2, 3, 4
+LARGE_AMOUNT, TERMINAL, CUSTOMER, HIT_AND_RUN, UNNOTICED = 1, 2, 3, 4, 5
 OLDEST = 4
 """Code of the age band that ``groups_matter`` is about."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from setpoint.domain.world.base import Floats, draw_payments, draw_people, stream
+from setpoint.domain.world.base import Codes, Floats, draw_payments, draw_people, stream
 from setpoint.domain.world.config import WorldConfig
 from setpoint.domain.world.drift import apply_drift
-from setpoint.domain.world.fraud import commit_fraud
+from setpoint.domain.world.fraud import UNNOTICED, commit_fraud
 from setpoint.domain.world.reporting import event_table, microseconds
 from setpoint.domain.world.truth import NEVER, Times, World
 
@@ -25,13 +25,14 @@ def _review_delay(config: WorldConfig, size: int) -> Delays:
     return _hours(stream(config, "reviews").uniform(*config.review_hours, size))
 
 
-def _dispute_delay(config: WorldConfig, size: int) -> Delays:
+def _dispute_delay(config: WorldConfig, scenario: Codes) -> Delays:
+    size = len(scenario)
     low, high = config.dispute_days
     # Beta(1, 4) by its inverse: one draw per row, whatever the numpy version does for beta.
     early = 1 - (1 - stream(config, "disputes").random(size)) ** 0.25
     delays = _hours(24 * (low + (high - low) * early))
     silent = stream(config, "never disputed").random(size) < config.never_disputed
-    return np.where(silent, NEVER, delays)
+    return np.where(silent | (scenario == UNNOTICED), NEVER, delays)
 
 
 def _arrival_delay(config: WorldConfig, size: int) -> Delays:
@@ -61,7 +62,7 @@ def generate(config: WorldConfig) -> World:
         arrival=arrival,
         amount=rows.amount,
         review_delay=_review_delay(config, size),
-        dispute_delay=_dispute_delay(config, size),
+        dispute_delay=_dispute_delay(config, rows.scenario),
     )
     for name in ("fraud", "scenario", "arrival", "amount", "review_delay", "dispute_delay"):
         getattr(world, name).setflags(write=False)

@@ -27,7 +27,7 @@ class World:
         config: What it was built from.
         events: What a caller sees, in time order (see ``reporting.event_table``).
         fraud: The truth, 0 or 1.
-        scenario: 0 none, 1 large amount, 2 terminal, 3 customer, 4 hit and run.
+        scenario: 0 none, 1 large amount, 2 terminal, 3 customer, 4 hit and run, 5 unnoticed.
         arrival: When the event became known, datetime64[us] in UTC, never before its time.
         amount: True amounts, euros, also where ``events`` report them wrongly.
         review_delay: From arrival to the label if the row is reviewed, timedelta64[us].

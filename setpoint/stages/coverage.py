@@ -1,0 +1,91 @@
+"""What is known of the decisions that nobody reviewed: recall by exploration, and two audits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from setpoint.domain.bundle import Bundle
+from setpoint.domain.findings import Finding
+from setpoint.domain.profile import Profile
+from setpoint.domain.selection import Selected, blind_spot, label_coverage, watch_recall
+from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages.gate import targets
+from setpoint.stages.ripe import known_labels
+from setpoint.workspace import Workspace
+
+COLUMNS = ("score", "threshold", "action", "label", "label_known_at", "label_propensity")
+
+
+def selected(
+    workspace: Workspace,
+    log: DecisionLog,
+    bundle: Bundle,
+    now: datetime,
+    performance: Sequence[Finding],
+    error_rate: float,
+) -> list[Finding]:
+    """A window's findings with what exploration tells.
+
+    Args:
+        workspace: The project.
+        log: The decisions.
+        bundle: Of the version looked at.
+        now: Event time of the look.
+        performance: Findings about the setpoints, on labels as they came.
+        error_rate: Of each finding.
+
+    Returns:
+        The same, where the version explores with its recall by inverse propensity and the audit of
+        blind spots; and what is known of the decisions that nobody reviewed.
+    """
+    rule, spec = workspace.project.watch, bundle.decision
+    rows = selected_rows(workspace, log, bundle.manifest.version, now)
+    coverage = label_coverage(rows, _edges(bundle), spec.threshold)
+    if not spec.exploration:
+        return [*performance, coverage]
+    better = {
+        t.name: watch_recall(rows, t.name, t.value, t.direction, error_rate, rule.min_positives)
+        for t in targets(workspace)
+        if t.metric == "recall"
+    }
+    found = [better.get(finding.name, finding) for finding in performance]
+    return [*found, blind_spot(rows, error_rate), coverage]
+
+
+def selected_rows(workspace: Workspace, log: DecisionLog, version: str, now: datetime) -> Selected:
+    """Decisions of the newest window that is old enough for its labels, with what was told of them.
+
+    Unlike the decisions that the setpoints are judged on, one without a label stays one.
+    """
+    project = workspace.project
+    end = now - project.label_age
+    window = DecisionQuery(end - project.watch.window, end, version, columns=COLUMNS)
+    parts = [_part(batch, project.actions.positive, now) for batch in log.batches(window)]
+    return Selected(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _part(table: pa.Table, adverse: str, now: datetime) -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]
+    label = pc.fill_null(known_labels(table, now), pa.scalar(-1, pa.int8()))
+    acted = pc.equal(table["action"], adverse)
+    return (
+        _numbers(table["score"]),
+        _numbers(table["score"]) >= _numbers(table["threshold"]),
+        acted.to_numpy(),
+        label.to_numpy(),
+        _numbers(table["label_propensity"]),
+    )
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:  # type: ignore[type-arg]
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def _edges(bundle: Bundle) -> tuple[float, ...]:
+    """The deciles of the scores on which the version was judged."""
+    [score] = [c for c in Profile.from_dict(bundle.profile["psi"]).columns if c.name == "score"]
+    return score.edges
