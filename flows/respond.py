@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State, StateType
 
-from flows.deliver import deliver_once
-from setpoint.domain.incidents import Status
+from flows.deliver import Delivery, deliver_once
+from setpoint.domain.incidents import Incident, Status
 from setpoint.domain.rollout import Stage
 from setpoint.stages import respond as stage
-from setpoint.workspace import open_workspace
-from tasks import watching
+from setpoint.workspace import Workspace, open_workspace
+from tasks import notifying, watching
 
 
 @flow(name="respond", persist_result=False)
@@ -31,7 +31,15 @@ def respond(incident_id: str) -> State[None]:
         done = deliver_once(workspace, incident.id, stage.began(workspace, incident))
     except Exception as err:  # raised again: the run fails, and the incident is not forgotten
         stage.broken_off(workspace, incident, str(err))
+        notifying.notify(workspace, return_state=True)
         raise
+    ended = _close(workspace, incident, done)
+    # Its state is kept and not raised: what a channel does not take is told by the next sweep.
+    notifying.notify(workspace, return_state=True)
+    return ended
+
+
+def _close(workspace: Workspace, incident: Incident, done: Delivery) -> State[None]:
     if done.promoted:
         healed = stage.promoted(workspace, incident, done.candidate.version)
         # Its state is kept and not raised: a page that fails is shown as failed and heals nothing.

@@ -14,14 +14,15 @@ from setpoint.errors import SetpointError
 from setpoint.stages import online, release, retention
 from setpoint.stages import respond as stage
 from setpoint.workspace import Workspace, open_workspace
-from tasks import releasing, watching
+from tasks import notifying, releasing, watching
 from tasks.runs import is_dead
 
 
 @flow(name="sweep", persist_result=False)
 def sweep() -> State[None]:
     """Have releases walked on whose run died, open again what a dead run had taken up, tell of
-    everything that waits, and drop events and decisions that are kept no longer.
+    everything that waits, drop events and decisions that are kept no longer, let incidents climb
+    that nobody looks after and tell people of them.
 
     One that fails keeps none of the others from being done; the run fails at its end.
     """
@@ -55,3 +56,5 @@ def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
         yield partial(watching.emit, workspace, incident)
     yield partial(online.forget, workspace, now)
     yield partial(retention.forget, workspace, now)
+    # last: of what the others did, too
+    yield partial(notifying.notify, workspace)

@@ -9,7 +9,8 @@
 ├── ``StateError``         the state folder is damaged or used by somebody else
 ├── ``PlatformError``      a process of the platform does not start or answer
 ├── ``TrainingError``      a model cannot be trained on this snapshot
-└── ``ReleaseError``       a release cannot go on and was rolled back
+├── ``ReleaseError``       a release cannot go on and was rolled back
+└── ``NotificationError``  a channel does not take a notification; it is told again
 """
 
 from __future__ import annotations
@@ -91,3 +92,7 @@ class TrainingError(SetpointError):
 
 class ReleaseError(SetpointError):
     """A release cannot go on; production was put back to what it was."""
+
+
+class NotificationError(SetpointError):
+    """A channel does not take a notification; never says its address, which holds a secret."""

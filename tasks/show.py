@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect.artifacts import (
@@ -14,11 +15,11 @@ from prefect.artifacts import (
 from setpoint.domain.findings import Verdict
 
 
-def verdict(key: str, found: Verdict, title: str) -> None:
-    """A table of findings, worst first, with the outcome above it."""
-    create_table_artifact(
-        table=found.table(), key=key, description=f"## {title}\n{found.summary()}"
-    )
+def verdict(key: str, found: Verdict, title: str, lines: Sequence[str] = ()) -> None:
+    """A table of findings, worst first, with lines for people and the outcome above it."""
+    told = "".join(f"- {line}\n" for line in lines)
+    description = f"## {title}\n{told}\n{found.summary()}"
+    create_table_artifact(table=found.table(), key=key, description=description)
 
 
 def text(key: str, markdown: str) -> None:

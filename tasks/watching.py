@@ -36,7 +36,8 @@ def open_incidents(workspace: Workspace, window: watch.Window) -> list[tuple[Inc
     found = watch.respond_to(workspace, window)
     for incident, new in found:
         if new:
-            show.verdict("incident", Verdict(incident.findings), f"{incident.id}: {incident.cause}")
+            title = f"{incident.id}: {incident.cause}"
+            show.verdict("incident", Verdict(incident.findings), title, incident.headlines)
     return found
 
 

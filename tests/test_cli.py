@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from setpoint.adapters.sqlite_state import StateStore
+from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
 from tests.stages.small import PROJECT, T0, make_frame, serve
 
@@ -111,6 +114,8 @@ def test_the_schema_is_json_for_an_editor(tmp_path: Path) -> None:
     ("words", "told"),
     [
         (("resolve", "small-7", "--note", "x"), "there is no incident 'small-7'"),
+        (("acknowledge", "small-7"), "there is no incident 'small-7'"),
+        (("snooze", "small-7", "--for", "3d"), "there is no incident 'small-7'"),
         (("backtest", "--train-until", "soon"), "is no time"),
         (("deliver",), "the platform is not up"),
     ],
@@ -121,3 +126,42 @@ def test_what_cannot_be_done_is_said_and_nothing_else_happens(
     done = _setpoint(project, *words)
     assert done.returncode == 1
     assert told in done.stderr and "Traceback" not in done.stderr
+
+
+def _opened(project: Path) -> StateStore:
+    state = StateStore(project / ".setpoint" / "state.db", "small")
+    finding = Finding("ranking", Outcome.FAILED, 0.5, 0.6, "floor", 500, 0.001, "[broken]")
+    incident = Incident("", Cause.PERFORMANCE, Severity.HIGH, Status.OPEN, T0, "v1", (finding,))
+    lines = ("moved most: x higher (PSI 0.41), since 2026-02-01 00:00",)
+    state.open_incident(replace(incident, headlines=lines))
+    state.open_incident(replace(incident, cause=Cause.DRIFT))
+    return state
+
+
+def test_incidents_are_listed_with_their_triage_and_who_looks_after_them(project: Path) -> None:
+    assert "no open incident" in _setpoint(project, "incidents").stdout
+    state = _opened(project)
+    told = _setpoint(project, "acknowledge", "small-1", "--person", "ada")
+    assert told.stdout.strip() == "small-1 is looked after by ada", told.stderr
+    assert "silent until" in _setpoint(project, "snooze", "small-1", "--for", "3d").stdout
+    shown = _setpoint(project, "incidents").stdout
+    assert "  moved most: x higher (PSI 0.41), since 2026-02-01 00:00" in shown
+    assert "  ranking: [broken]" in shown and "ada" in shown
+    note = ("--note", "a test of ours", "--person", "bob")
+    ended = _setpoint(project, "resolve", "small-1", *note)
+    assert "small-1 is resolved: by bob: a test of ours" in ended.stdout, ended.stderr
+    assert "small-1" not in _setpoint(project, "incidents").stdout
+    assert "small-1" in _setpoint(project, "incidents", "--all").stdout
+    said = [(e.kind, e.evidence.get("person")) for e in state.ledger()[2:]]
+    assert said[0] == ("incident_acknowledged", "ada")
+    assert said[1][0] == "incident_snoozed" and said[1][1]
+    assert said[2] == ("incident_resolved", "bob")
+    assert state.verify_ledger() is None
+
+
+@pytest.mark.parametrize("span", ["a while", "0d"])
+def test_an_incident_is_not_snoozed_for_what_is_no_time(project: Path, span: str) -> None:
+    state = _opened(project)
+    done = _setpoint(project, "snooze", "small-1", "--for", span)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert [e.kind for e in state.ledger()] == ["incident_opened"] * 2

@@ -9,35 +9,26 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from setpoint.adapters import sqlite_windows
+from setpoint.adapters import sqlite_incidents, sqlite_ledger, sqlite_windows
 from setpoint.adapters.sqlite_decisions import store_errors
-from setpoint.domain.findings import Finding
-from setpoint.domain.incidents import Cause, Incident, Severity, Status
-from setpoint.domain.ledger import Break, Entry, canonical, link, verify
+from setpoint.domain.escalation import Mark
+from setpoint.domain.incidents import Attention, Incident, Status
+from setpoint.domain.ledger import Break, Entry, canonical, verify
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import ReleaseError, StateError
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS incidents (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, status TEXT NOT NULL, cause TEXT NOT NULL,
-    opened_at TEXT NOT NULL, body TEXT NOT NULL);
-CREATE UNIQUE INDEX IF NOT EXISTS one_open_per_cause ON incidents (cause)
-    WHERE status != 'resolved';
+_SCHEMA = f"""
+{sqlite_incidents.SCHEMA}
+{sqlite_ledger.SCHEMA}
+{sqlite_windows.SCHEMA}
 CREATE TABLE IF NOT EXISTS releases (
     challenger TEXT PRIMARY KEY, stage TEXT NOT NULL, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS ledger (
-    seq INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
-    evidence TEXT NOT NULL, previous TEXT NOT NULL, digest TEXT NOT NULL);
-CREATE TRIGGER IF NOT EXISTS ledger_keeps BEFORE UPDATE ON ledger
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS ledger_stays BEFORE DELETE ON ledger
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -59,7 +50,7 @@ class StateStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._connect() as db:
-                db.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA + sqlite_windows.SCHEMA)
+                db.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
         except StateError as err:
             raise StateError(
                 f"not a usable state database: {err.what}",
@@ -98,46 +89,24 @@ class StateStore:
             and takes the newer findings.
         """
         with self._change() as db:
-            row = db.execute(
-                "SELECT number, body FROM incidents WHERE cause = ? AND status != 'resolved'",
-                (incident.cause,),
-            ).fetchone()
-            if row is not None:
-                known = replace(_incident(row[1]), findings=incident.findings)
-                db.execute("UPDATE incidents SET body = ? WHERE number = ?", (_body(known), row[0]))
-                return known, False
-            number = db.execute(
-                "INSERT INTO incidents (status, cause, opened_at, body) VALUES (?, ?, ?, '')",
-                (incident.status, incident.cause, incident.opened_at.isoformat()),
-            ).lastrowid
-            named = replace(incident, id=f"{self.project}-{number}")
-            db.execute("UPDATE incidents SET body = ? WHERE number = ?", (_body(named), number))
-            evidence = {
-                "cause": named.cause,
-                "version": named.version,
-                "findings": [f.to_dict() for f in named.findings],
-            }
-            _append(db, named.opened_at, "incident_opened", named.id, evidence)
-            return named, True
+            return sqlite_incidents.open_or_renew(db, self.project, incident)
 
-    def move_incident(self, was: Incident, now: Incident, time: datetime) -> bool:
+    def move_incident(self, was: Incident, now: Incident, time: datetime, person: str = "") -> bool:
         """Write an incident's next status and say so in the ledger, both or neither.
+
+        Evidence and attention stay as they are found, whatever ``now`` says of them.
 
         Args:
             was: The incident as it was read.
             now: The same in its next status.
             time: When, for the ledger.
+            person: Who did it, for the ledger; empty for the loop itself.
 
         Returns:
             False, and nothing is written, if it moved since it was read.
         """
         with self._change() as db:
-            found = _find_incident(db, was.id)
-            if (found.status, found.taken_by) != (was.status, was.taken_by):
-                return False
-            _write_incident(db, now)
-            _append(db, time, f"incident_{now.status}", now.id, {"note": now.note})
-            return True
+            return sqlite_incidents.move(db, was, now, time, person)
 
     def take_incident(self, incident_id: str, run: str) -> Incident | None:
         """Take up an open incident for a run.
@@ -147,11 +116,11 @@ class StateStore:
             second event for the same incident does nothing.
         """
         with self._change() as db:
-            found = _find_incident(db, incident_id)
+            found = sqlite_incidents.find(db, incident_id)
             if found.status not in (Status.OPEN, Status.WATCHING):
                 return None
             taken = replace(found.move(Status.RESPONDING), taken_by=run)
-            _write_incident(db, taken)
+            sqlite_incidents.write(db, taken)
             return taken
 
     def incident(self, incident_id: str) -> Incident:
@@ -161,14 +130,59 @@ class StateStore:
             StateError: There is none of that id.
         """
         with self._connect() as db:
-            return _find_incident(db, incident_id)
+            return sqlite_incidents.find(db, incident_id)
 
     def incidents(self, *, only_open: bool = False) -> list[Incident]:
         """All incidents, oldest first."""
-        where = "WHERE status != 'resolved'" if only_open else ""
         with self._connect() as db:
-            rows = db.execute(f"SELECT body FROM incidents {where} ORDER BY number").fetchall()
-        return [_incident(body) for (body,) in rows]
+            return sqlite_incidents.every(db, only_open=only_open)
+
+    def attend_incident(
+        self,
+        was: Incident,
+        attention: Attention,
+        said: tuple[datetime, str, Mapping[str, Any]] | None = None,
+    ) -> bool:
+        """Write who looks after an incident, and where it is said, the ledger entry with it.
+
+        Args:
+            was: The incident as it was read.
+            attention: The same from now on.
+            said: Event time, kind and evidence of the entry; ``None`` for none.
+
+        Returns:
+            False, and nothing is written, if it changed since it was read.
+        """
+        with self._change() as db:
+            written = sqlite_incidents.attend(db, was, attention)
+            if written and said is not None:
+                time, kind, evidence = said
+                sqlite_ledger.append(db, time, kind, was.id, evidence)
+            return written
+
+    # who was told of them
+
+    def untold_incidents(self) -> list[Incident]:
+        """Incidents of which something is or may yet be to be told, oldest first."""
+        with self._connect() as db:
+            return sqlite_incidents.untold(db)
+
+    def told(self, incident_id: str) -> dict[str, Mark]:
+        """The last that each channel took of an incident, by its name."""
+        with self._connect() as db:
+            return sqlite_incidents.told(db, incident_id)
+
+    def claim_telling(
+        self, incident_id: str, channel: str, wall: datetime, until: datetime
+    ) -> bool:
+        """Take it on to tell a channel, so that no other run does until ``until``."""
+        with self._change() as db:
+            return sqlite_incidents.claim(db, incident_id, channel, wall, until)
+
+    def end_telling(self, incident_id: str, channel: str, mark: Mark | None) -> None:
+        """A channel took ``mark``, or nothing: it may be told by another run."""
+        with self._change() as db:
+            sqlite_incidents.end_claim(db, incident_id, channel, mark)
 
     # releases
 
@@ -228,7 +242,7 @@ class StateStore:
             if known is not None and known.settled:
                 return
             _write_release(db, replace(rollout, settled=True))
-            _append(db, time, kind, subject, evidence)
+            sqlite_ledger.append(db, time, kind, subject, evidence)
 
     def answer_release(
         self, told: Rollout, time: datetime, subject: str, evidence: Mapping[str, Any]
@@ -247,7 +261,7 @@ class StateStore:
                     fix="'setpoint status' shows where it is",
                 )
             _write_release(db, told)
-            _append(db, time, "release_answered", subject, evidence)
+            sqlite_ledger.append(db, time, "release_answered", subject, evidence)
 
     def release(self, challenger: str) -> Rollout | None:
         """The release of a version, if there was one."""
@@ -282,12 +296,12 @@ class StateStore:
     def record(self, time: datetime, kind: str, subject: str, evidence: Mapping[str, Any]) -> Entry:
         """Append to the ledger."""
         with self._change() as db:
-            return _append(db, time, kind, subject, evidence)
+            return sqlite_ledger.append(db, time, kind, subject, evidence)
 
     def ledger(self) -> list[Entry]:
         """All entries, oldest first."""
         with self._connect() as db:
-            return [_entry(row) for row in db.execute("SELECT * FROM ledger ORDER BY seq")]
+            return sqlite_ledger.entries(db)
 
     def verify_ledger(self) -> Break | None:
         """The first break of the chain, or ``None``."""
@@ -328,26 +342,6 @@ class StateStore:
         return row[0] if row else None
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
-    seq, time, kind, subject, evidence, previous, digest = row
-    try:
-        content = dict(json.loads(evidence))
-    except (ValueError, TypeError):  # altered; the chain shows it
-        content = {"unreadable": str(evidence)}
-    return Entry(seq, time, kind, subject, content, previous, digest)
-
-
-def _append(
-    db: sqlite3.Connection, time: datetime, kind: str, subject: str, evidence: Mapping[str, Any]
-) -> Entry:
-    row = db.execute("SELECT * FROM ledger ORDER BY seq DESC LIMIT 1").fetchone()
-    entry = link(_entry(row) if row else None, time.isoformat(), kind, subject, evidence)
-    content = canonical(evidence)
-    values = (entry.seq, entry.time, kind, subject, content, entry.previous, entry.digest)
-    db.execute("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-    return entry
-
-
 def _write_release(db: sqlite3.Connection, rollout: Rollout) -> None:
     db.execute(
         "INSERT INTO releases VALUES (?, ?, ?) ON CONFLICT (challenger) "
@@ -369,53 +363,3 @@ def _unsettled(db: sqlite3.Connection) -> list[Rollout]:
 
 def _rollout(body: str) -> Rollout:
     return Rollout.from_dict(json.loads(body))
-
-
-def _number(incident_id: str) -> int:
-    return int(incident_id.rpartition("-")[2])
-
-
-def _find_incident(db: sqlite3.Connection, incident_id: str) -> Incident:
-    tail = incident_id.rpartition("-")[2]
-    row = None
-    if tail.isdigit():
-        row = db.execute("SELECT body FROM incidents WHERE number = ?", (int(tail),)).fetchone()
-    if row is None or _incident(row[0]).id != incident_id:
-        raise StateError(
-            f"there is no incident {incident_id!r}",
-            where="incidents",
-            fix="'setpoint status' lists the open ones",
-        )
-    return _incident(row[0])
-
-
-def _write_incident(db: sqlite3.Connection, incident: Incident) -> None:
-    db.execute(
-        "UPDATE incidents SET status = ?, body = ? WHERE number = ?",
-        (incident.status, _body(incident), _number(incident.id)),
-    )
-
-
-def _body(incident: Incident) -> str:
-    content = asdict(replace(incident, findings=()))
-    content["findings"] = [f.to_dict() for f in incident.findings]
-    content["opened_at"] = incident.opened_at.isoformat()
-    content["closed_at"] = incident.closed_at.isoformat() if incident.closed_at else None
-    return canonical(content)
-
-
-def _incident(body: str) -> Incident:
-    c = json.loads(body)
-    closed = datetime.fromisoformat(c["closed_at"]) if c["closed_at"] else None
-    return Incident(
-        id=c["id"],
-        cause=Cause(c["cause"]),
-        severity=Severity(c["severity"]),
-        status=Status(c["status"]),
-        opened_at=datetime.fromisoformat(c["opened_at"]),
-        version=c["version"],
-        findings=tuple(Finding.from_dict(f) for f in c["findings"]),
-        note=c["note"],
-        closed_at=closed,
-        taken_by=c["taken_by"],
-    )

@@ -1,4 +1,4 @@
-"""The record, and what people add to it: ledger, incidents, held releases, decisions."""
+"""The record, and what people add to it: ledger, held releases, decisions."""
 
 from __future__ import annotations
 
@@ -50,23 +50,6 @@ def _evidence(content: Any) -> str:
     if "findings" in content:
         return "; ".join(f"{f['name']}: {f['reason']}" for f in content["findings"][:2])
     return str(content.get("note") or content.get("stage") or "")
-
-
-@app.command()
-def resolve(
-    incident: Annotated[str, typer.Argument(help="Its id, as 'setpoint status' shows it.")],
-    note: Annotated[str, typer.Option(help="Why; kept in the ledger.")],
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Have it responded to again instead of ending it.")
-    ] = False,
-    project: ProjectFile = None,
-    root: Root = None,
-) -> None:
-    """End an incident that needs a person, or have it responded to again."""
-    from setpoint.stages.respond import by_person
-
-    moved = by_person(workspace_of(project, root), incident, note, retry=retry)
-    console.print(f"{moved.id} is {moved.status}: {moved.note}", markup=False)
 
 
 @app.command()

@@ -1,15 +1,16 @@
 """The project file ``setpoint.yaml``, typed; and the environment.
 
-``project`` is the file as a whole. Its sections are in ``data``, ``features``, ``decisions`` and
-``policies``, the types of their fields in ``fields``. ``reader`` reads the YAML; ``environment``
-reads the environment, and is the only module that does.
+``project`` is the file as a whole. Its sections are in ``data``, ``features``, ``decisions``,
+``policies`` and ``notify``, the types of their fields in ``fields``. ``reader`` reads the YAML;
+``environment`` reads the environment, and is the only module that does.
 """
 
 from setpoint.config.data import Column, Data, Target
 from setpoint.config.decisions import Actions, CostCell, Costs
-from setpoint.config.environment import Environment, read_environment
+from setpoint.config.environment import Environment, read_address, read_environment
 from setpoint.config.features import Features, Risk, Window
 from setpoint.config.fields import parse_duration
+from setpoint.config.notify import Channel, Notify
 from setpoint.config.policies import (
     Bands,
     Explainability,
@@ -28,6 +29,7 @@ from setpoint.config.reader import load_project, parse_project
 __all__ = [
     "Actions",
     "Bands",
+    "Channel",
     "Column",
     "CostCell",
     "Costs",
@@ -37,6 +39,7 @@ __all__ = [
     "Fairness",
     "Features",
     "Gates",
+    "Notify",
     "Owner",
     "Package",
     "Project",
@@ -52,5 +55,6 @@ __all__ = [
     "load_project",
     "parse_duration",
     "parse_project",
+    "read_address",
     "read_environment",
 ]

@@ -60,3 +60,11 @@ def read_environment() -> Environment:
         api_key=env.get("SETPOINT_API_KEY", ""),
         cluster=Path(env["SETPOINT_CLUSTER"]) if env.get("SETPOINT_CLUSTER") else None,
     )
+
+
+def read_address(variable: str) -> str:
+    """The address that a variable named by the project file holds; empty if it is not set.
+
+    It holds a secret: it is handed to what sends and kept nowhere.
+    """
+    return os.environ.get(variable, "").strip()

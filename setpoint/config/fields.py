@@ -113,7 +113,13 @@ LabelValue = Annotated[
 class Section(BaseModel):
     """A part of the project file: it cannot be changed, and a field it does not know is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=False,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # a trace in a log must not show what may be a secret
+    )
 
 
 Place = tuple[str | int, ...]

@@ -41,6 +41,8 @@ _RULES: Mapping[str, str] = {
     "tuple_type": "must be a list, e.g. [a, b]",
 }
 
+_SECRET = [("notify", "channels"), ("notify", "levels")]
+
 _shorten = Repr()
 _shorten.maxstring = _shorten.maxother = _LONGEST
 _shorten.maxlevel = 3
@@ -61,6 +63,7 @@ def explain(error: Any) -> tuple[tuple[str, ...], str]:
     value = error.get("input")
     told = error["type"] == "missing" or isinstance(value, dict)
     told = told or (value is None and error["type"] == "fault")
+    told = told or loc[:2] in _SECRET  # it may be the address itself, which holds a secret
     return loc, f"{field}: {rule}" if told else f"{field} (is {shown(value)}): {rule}"
 
 

@@ -12,6 +12,7 @@ from setpoint.config.data import Data, Target
 from setpoint.config.decisions import Actions, Costs, Decisions, Exploration
 from setpoint.config.features import Features
 from setpoint.config.fields import Fault, Name, Section, refuse
+from setpoint.config.notify import Notify
 from setpoint.config.policies import Gates, Package, Release, Respond, Setpoint, Train, Watch
 from setpoint.config.references import input_faults, reference_faults
 from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature, duration_label
@@ -47,6 +48,7 @@ class Project(Section):
     release: Release = Release()
     watch: Watch = Watch()
     respond: Respond = Respond()
+    notify: Notify = Notify()
 
     @model_validator(mode="after")
     def _references(self) -> Self:

@@ -35,7 +35,7 @@ from scipy.special import chdtrc, chdtri, chndtrinc, ndtri
 
 from setpoint.domain.bounds import check_error_rate
 from setpoint.domain.findings import Finding, Outcome, Verdict
-from setpoint.domain.profile import ColumnProfile, Counts, Ints, Profile, count
+from setpoint.domain.profile import ColumnProfile, Counts, Ints, Profile, count, direction
 from setpoint.errors import DataError
 
 __all__ = [
@@ -89,6 +89,7 @@ class PsiFinding:
         unseen_share: Share of the window with a category not listed in the profile; 0 for
             numbers.
         setpoint: The act band.
+        moved: ``higher`` or ``lower`` where numbers moved that way (``direction``), else empty.
     """
 
     column: str
@@ -107,6 +108,7 @@ class PsiFinding:
     reference_null_share: float
     unseen_share: float
     setpoint: float = BANDS[1]
+    moved: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -141,6 +143,7 @@ class PsiFinding:
             self.reason,
             None if blind else self.interval,
             self.column,
+            self.moved,
         )
 
 
@@ -227,6 +230,7 @@ def _judge(
         reference_null_share=column.counts[-1] / m,
         unseen_share=int(cells[-2]) / n if column.kind == "category" else 0.0,
         setpoint=bands[1],
+        moved=direction(column, cells),
     )
 
 

@@ -68,6 +68,48 @@ class Status(StrEnum):
     NEEDS_PERSON = "needs_person"
 
 
+def worse(one: Severity, other: Severity) -> Severity:
+    """The more urgent of two."""
+    return Severity.HIGH if Severity.HIGH in (one, other) else Severity.LOW
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Who looks after an incident, and how far up it has climbed.
+
+    Attributes:
+        turn: How often there was reason to say anew what is the matter; 0 since it was opened.
+        level: Level of escalation in this turn, from 0.
+        since: Wall time at which that level began; ``None`` until it is to be told.
+        acknowledged_by: Who said to look after it; empty for nobody.
+        acknowledged_at: Event time at which that was said.
+        snoozed_by: Who asked for silence; empty for nobody.
+        snoozed_until: Event time until which it is silent.
+        settled: Whether its end was told to all who are to know.
+    """
+
+    turn: int = 0
+    level: int = 0
+    since: datetime | None = None
+    acknowledged_by: str = ""
+    acknowledged_at: datetime | None = None
+    snoozed_by: str = ""
+    snoozed_until: datetime | None = None
+    settled: bool = False
+
+    def anew(self) -> Attention:
+        """It is worse, or a snooze is over: it is told as at first, and nobody looks after it."""
+        return Attention(turn=self.turn + 1)
+
+    def moved(self, status: Status) -> Attention:
+        """What becomes of it where the incident moves: a person's word holds until it is worse."""
+        if status == Status.NEEDS_PERSON:
+            return self.anew()
+        if status == Status.RESOLVED:
+            return replace(self, snoozed_by="", snoozed_until=None)
+        return self
+
+
 ALLOWED = {
     Status.OPEN: {Status.RESPONDING, Status.RESOLVED, Status.NEEDS_PERSON},
     Status.WATCHING: {Status.RESPONDING, Status.RESOLVED, Status.NEEDS_PERSON},
@@ -92,6 +134,8 @@ class Incident:
         note: What was done about it, one sentence.
         closed_at: Event time at which it was resolved.
         taken_by: Id of the run that responds.
+        headlines: First-level triage, three to five lines (``triage.headlines``).
+        attention: Who looks after it, and how far up it has climbed.
     """
 
     id: str
@@ -104,6 +148,8 @@ class Incident:
     note: str = ""
     closed_at: datetime | None = None
     taken_by: str = ""
+    headlines: tuple[str, ...] = ()
+    attention: Attention = Attention()
 
     @property
     def is_open(self) -> bool:
@@ -124,7 +170,24 @@ class Incident:
                 fix=f"from {self.status} it can go to: {allowed}",
             )
         closed = at if status == Status.RESOLVED else None
-        return replace(self, status=status, note=note or self.note, closed_at=closed)
+        return replace(
+            self,
+            status=status,
+            note=note or self.note,
+            closed_at=closed,
+            attention=self.attention.moved(status),
+        )
+
+    def renewed(self, fresh: Incident) -> Incident:
+        """This incident with the evidence of a newer window, and its severity if that is worse."""
+        severity = worse(self.severity, fresh.severity)
+        return replace(
+            self,
+            severity=severity,
+            findings=fresh.findings,
+            headlines=fresh.headlines,
+            attention=self.attention if severity == self.severity else self.attention.anew(),
+        )
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Finding:
         reason: One sentence for people.
         interval: Lower and upper bound, each one-sided at ``error_rate``.
         slice: The part of the rows it is about, e.g. ``country=DE``; empty for all.
+        moved: Which way it moved, ``higher`` or ``lower``; empty where that says nothing.
 
     Raises:
         DataError: It claims to have passed with a value that is not a number.
@@ -60,6 +61,7 @@ class Finding:
     reason: str
     interval: tuple[float, float] | None = None
     slice: str = ""
+    moved: str = ""
 
     def __post_init__(self) -> None:
         value = None if self.value is None else float(self.value)
@@ -88,7 +90,8 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Strict JSON: no NaN; infinities are the strings ``inf`` and ``-inf``."""
         bounds = None if self.interval is None else [_json_number(x) for x in self.interval]
-        return {
+        moved = {"moved": self.moved} if self.moved else {}
+        return moved | {
             "name": self.name,
             "outcome": str(self.outcome),
             "value": _json_number(self.value),
@@ -120,6 +123,7 @@ class Finding:
                 reason=str(data["reason"]),
                 interval=_bounds(data.get("interval")),
                 slice=str(data.get("slice", "")),
+                moved=str(data.get("moved", "")),
             )
         except KeyError as err:
             raise DataError(

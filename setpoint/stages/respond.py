@@ -98,7 +98,9 @@ def after_release(workspace: Workspace, rollout: Rollout) -> None:
             promoted(workspace, incident, rollout.challenger)
 
 
-def by_person(workspace: Workspace, incident_id: str, note: str, *, retry: bool) -> Incident:
+def by_person(
+    workspace: Workspace, incident_id: str, note: str, *, retry: bool, person: str = ""
+) -> Incident:
     """A person ends an incident, or has it responded to again.
 
     Args:
@@ -106,6 +108,7 @@ def by_person(workspace: Workspace, incident_id: str, note: str, *, retry: bool)
         incident_id: The incident.
         note: Why, in the person's words.
         retry: Open it again, with all attempts, instead of ending it.
+        person: Who it is, for the note and the ledger.
 
     Raises:
         StateError: There is no such incident, it has ended, or it moved meanwhile.
@@ -113,12 +116,12 @@ def by_person(workspace: Workspace, incident_id: str, note: str, *, retry: bool)
     incident = workspace.state.incident(incident_id)
     now = workspace.clock.now()
     status = Status.OPEN if retry else Status.RESOLVED
-    moved = incident.move(status, note=f"by a person: {note}", at=now)
+    moved = incident.move(status, note=f"by {person or 'a person'}: {note}", at=now)
     if retry:
         workspace.state.remember(f"attempts:{incident.id}", "0")
         workspace.state.remember(f"retry_after:{incident.id}", now.isoformat())
         moved = replace(moved, severity=Severity.HIGH)
-    if not workspace.state.move_incident(incident, moved, now):
+    if not workspace.state.move_incident(incident, moved, now, person):
         raise StateError(
             f"{incident_id} has moved meanwhile", where="incidents", fix="look at it again"
         )

@@ -30,6 +30,7 @@ from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.estimates import estimates
 from setpoint.stages.performance import performance
 from setpoint.stages.skew import skew
+from setpoint.stages.triage import triaged
 from setpoint.workspace import Workspace
 
 TOGETHER = 0.1
@@ -230,7 +231,7 @@ def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, boo
         if status == Status.OPEN and cooling(policy, _last_response(workspace), window.end):
             continue
         incident = Incident("", cause, severity, status, window.end, window.version, findings)
-        opened.append(workspace.state.open_incident(incident))
+        opened.append(workspace.state.open_incident(triaged(workspace, incident)))
     if Cause.FAULT not in causes:
         _end_watching(workspace, window, set(causes))
     # Last: a look that was killed before it had its say is made again.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from setpoint.adapters.sqlite_state import StateStore
+from setpoint.domain.escalation import Mark
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
@@ -38,6 +39,43 @@ def test_an_incident_is_read_as_it_was_written(store: StateStore) -> None:
     assert store.move_incident(opened, closed, NOW)
     assert StateStore(store.path, "cards").incidents() == [closed]
     assert store.incidents(only_open=True) == []
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_an_incident_that_was_written_before_anybody_was_told_is_read_and_its_end_is_not_told(
+    store: StateStore, over: bool
+) -> None:
+    opened, _ = store.open_incident(_incident())
+    if over:
+        store.move_incident(opened, opened.move(Status.RESOLVED, at=NOW), NOW)
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE incidents SET body = json_remove(body, '$.attention', '$.headlines')")
+    assert store.incident(opened.id).attention == opened.attention
+    assert [one.id for one in store.untold_incidents()] == ([] if over else [opened.id])
+
+
+def test_who_was_told_and_who_tells_is_kept_for_each_channel(store: StateStore) -> None:
+    opened, _ = store.open_incident(_incident())
+    later, mark = NOW + timedelta(minutes=2), Mark(False, 0, 1)
+    assert store.claim_telling(opened.id, "team", NOW, later)
+    assert not store.claim_telling(opened.id, "team", NOW, later)
+    assert store.claim_telling(opened.id, "oncall", NOW, later)
+    assert store.claim_telling(opened.id, "team", later, later + timedelta(minutes=2))
+    store.end_telling(opened.id, "team", mark)
+    store.end_telling(opened.id, "oncall", None)
+    assert store.told(opened.id) == {"team": mark}
+    assert store.claim_telling(opened.id, "team", NOW, later)
+    store.end_telling(opened.id, "team", None)
+    assert store.told(opened.id) == {"team": mark}
+
+
+def test_a_move_keeps_the_evidence_and_the_severity_that_came_meanwhile(store: StateStore) -> None:
+    read, _ = store.open_incident(replace(_incident(), severity=Severity.LOW))
+    store.open_incident(_incident(value=0.9))
+    assert store.move_incident(read, read.move(Status.NEEDS_PERSON, note="look"), NOW)
+    after = store.incident(read.id)
+    assert (after.findings[0].value, after.severity) == (0.9, Severity.HIGH)
+    assert after.attention.turn == 2
 
 
 def test_a_second_incident_of_an_open_cause_is_the_first_with_newer_findings(

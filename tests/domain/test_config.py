@@ -74,6 +74,27 @@ MISTAKES = {
         "0.7}", "0.7, ceiling: 1}", "setpoints.ranking", "",
         "floor or a ceiling",
     ),
+    "address of a channel": (
+        "setpoints:", "notify: {channels: {a: {url_from: 'x://y'}}}\nsetpoints:",
+        "notify.channels.a.url_from:", "", "name of an environment variable",
+    ),
+    "channel in two places": (
+        "setpoints:", "notify: {channels: {a: {url_from: A, block: x/y}}}\nsetpoints:",
+        "notify.channels.a:", "", "either url_from or block",
+    ),
+    "unknown channel": (
+        "setpoints:", "notify: {channels: {a: {url_from: A}}, levels: [[a], [b]]}\nsetpoints:",
+        "notify.levels.1.0:", "", "not in notify.channels; there are: a",
+    ),
+    "channel of no level": (
+        "setpoints:",
+        "notify: {channels: {a: {block: x/y}, b: {block: x/z}}, levels: [[a]]}\nsetpoints:",
+        "notify.channels.b:", "", "in none of notify.levels",
+    ),
+    "only the end told": (
+        "setpoints:", "notify: {on: [resolved]}\nsetpoints:", "notify.on", "['resolved']",
+        "has opened or needs_person",
+    ),
     "kept too short": (
         "setpoints:", "decisions: {keep: 13d}\nsetpoints:", "decisions.keep", "'13d'",
         "must be 14d or longer",
