@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State, StateType
 from setpoint.stages import respond
 from setpoint.stages import watch as stage
 from setpoint.workspace import open_workspace
-from tasks import watching
+from tasks import notifying, watching
 
 
 @flow(name="watch", persist_result=False)
@@ -26,4 +26,6 @@ def watch() -> State[None]:
     watching.watch_the_watchers(workspace, now, "watch")
     for incident in respond.waiting(workspace, now):
         watching.emit(workspace, incident)
+    # Its state is kept and not raised: what a channel does not take is told by the next sweep.
+    notifying.notify(workspace, return_state=True)
     return State(type=StateType.COMPLETED, message=message)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from inspect import iscoroutine
+
 from prefect import task
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
@@ -44,7 +47,9 @@ def send_through_block(channel: str, block: str, title: str, body: str) -> None:
         )
     try:
         with quiet(), found.raise_on_failure():
-            found.notify(body=body, subject=title)
+            sent = found.notify(body=body, subject=title)
+            if iscoroutine(sent):  # a block of another maker may have no other form
+                asyncio.run(sent)
     except Exception:  # whatever it is may hold the address: only the channel is named
         failed = True
     else:

@@ -107,6 +107,24 @@ def test_a_response_that_breaks_off_leaves_the_incident_told(
     assert team.titles == [OPEN] and "column x" in team.bodies[0]["message"]
 
 
+def test_a_block_that_can_only_be_awaited_is_awaited(prefect_server: None, tmp_path: Path) -> None:
+    from prefect.blocks.abstract import NotificationBlock
+
+    from tasks.notifying import send_through_block
+
+    class Slow(NotificationBlock):
+        """Writes to a file."""
+
+        file: str
+
+        async def notify(self, body: str, subject: str | None = None) -> None:
+            Path(self.file).write_text(f"{subject}: {body}", "utf-8")
+
+    Slow(file=str(tmp_path / "told")).save("oncall", overwrite=True)
+    send_through_block("ui", "slow/oncall", "title", "body")
+    assert (tmp_path / "told").read_text("utf-8") == "title: body"
+
+
 @pytest.mark.parametrize("broken", ["no such block", "another kind", "does not answer"])
 def test_a_block_that_cannot_be_used_is_named_without_what_it_holds(
     ui: Webhook, broken: str, caplog: pytest.LogCaptureFixture
