@@ -33,7 +33,6 @@ def sweep() -> State[None]:
             chore()
         except SetpointError as err:
             broken.append(str(err))
-    watching.watch_the_watchers(workspace, workspace.clock.now(), "sweep")
     if broken:
         return State(type=StateType.FAILED, message="; ".join(broken))
     waiting = stage.waiting(workspace, workspace.clock.now())
@@ -56,5 +55,6 @@ def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
         yield partial(watching.emit, workspace, incident)
     yield partial(online.forget, workspace, now)
     yield partial(retention.forget, workspace, now)
+    yield partial(watching.watch_the_watchers, workspace, now, "sweep")
     # last: of what the others did, too
     yield partial(notifying.notify, workspace)
