@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,29 @@ def test_the_sweep_says_which_channel_failed_and_tells_it_the_next_time(
     ui.status = 200
     assert sweep(return_state=True).is_completed()
     assert team.titles == ui.titles == [OPEN]
+
+
+def test_the_artifact_of_an_incident_begins_with_its_triage(workspace: Workspace) -> None:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    from setpoint.stages.watch import Window
+    from tasks.watching import open_incidents
+
+    psi = Finding(
+        "psi", Outcome.FAILED, 0.4, 0.25, "ceiling", 900, 0.001, "act", None, "x", "lower"
+    )
+
+    @flow
+    def opening() -> None:
+        open_incidents(workspace, Window(T0, "v1", (psi,), ()))
+
+    opening()
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["incident"]))
+    with get_client(sync_client=True) as client:
+        shown = [one.description or "" for one in client.read_artifacts(artifact_filter=wanted)]
+    assert any("- moved most: x lower (PSI 0.40)" in one for one in shown)
 
 
 def test_a_response_tells_how_it_ended_and_a_channel_that_fails_changes_nothing_about_it(

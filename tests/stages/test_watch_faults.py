@@ -86,5 +86,8 @@ def test_drift_of_the_same_size_is_left_to_the_policy(
     _serve(workspace, version, tmp_path, times=1, plus=3)
     window = look(workspace, NOW, version=version)
     assert window is not None and window.faults == ()
-    causes = {one.cause: one.status for one, _ in respond_to(workspace, window)}
-    assert causes.get(Cause.DRIFT) == Status.OPEN
+    found = {one.cause: one for one, _ in respond_to(workspace, window)}
+    assert found[Cause.DRIFT].status == Status.OPEN
+    moved = [line for line in found[Cause.DRIFT].headlines if line.startswith("moved most: ")]
+    assert len(moved) == 1 and "x higher (PSI " in moved[0]
+    assert workspace.state.incident(found[Cause.DRIFT].id).headlines[0] == moved[0]
