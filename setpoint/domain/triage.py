@@ -13,6 +13,7 @@ from setpoint.domain.faults import FAULT
 from setpoint.domain.features import duration_label
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.ledger import Entry
+from setpoint.domain.loss import LOSS
 from setpoint.domain.windows import WindowRecord
 
 PSI = "psi"
@@ -21,8 +22,6 @@ MAX = 5
 """Lines at most."""
 MOST = 4
 """Findings named in one line; the others are counted."""
-LOSS = "loss_a_day"
-"""Name of the finding that estimates what is lost, in money a day."""
 CHANGES = {"promoted": "promoted", "rolled_back": "rolled back", "accepted": "trained"}
 """Ledger entries that are worth a look, in words."""
 
@@ -33,6 +32,7 @@ def headlines(
     ledger: Iterable[Entry],
     opened_at: datetime,
     span: timedelta,
+    loss: Finding | None = None,
 ) -> tuple[str, ...]:
     """The triage of an incident.
 
@@ -42,6 +42,7 @@ def headlines(
         ledger: What changed; of any time.
         opened_at: Event time of the window that opened it.
         span: Event time that a window covers.
+        loss: The window's estimate of what is lost a day, whatever came of it.
 
     Returns:
         Three to five lines: broken data, setpoints that do not hold, inputs that moved most, each
@@ -49,7 +50,8 @@ def headlines(
         before; the estimated loss. What does not apply is left out.
     """
     failed = [f for f in findings if f.outcome == Outcome.FAILED]
-    whole = [f for f in failed if f.name not in (FAULT, PSI) and not _is_segment(f)]
+    told_apart = (FAULT, PSI, LOSS)
+    whole = [f for f in failed if f.name not in told_apart and not _is_segment(f)]
     began = {f: first_failed(f, windows, opened_at) for f in failed}
     # in the order in which they are shown, each with how soon it is left out
     lines = [
@@ -59,7 +61,7 @@ def headlines(
         (6, _segment([f for f in failed if _is_segment(f)])),
         (7, _since(began, opened_at)),
         (5, _changed(ledger, opened_at, span)),
-        (4, _loss(findings)),
+        (4, _loss(loss)),
     ]
     kept = sorted(rank for rank, line in lines if line)[:MAX]
     return tuple(line for rank, line in lines if line and rank in kept)
@@ -142,9 +144,9 @@ def _changed(ledger: Iterable[Entry], opened_at: datetime, span: timedelta) -> s
     )
 
 
-def _loss(findings: Sequence[Finding]) -> str:
-    found = next((f for f in findings if f.name == LOSS and f.value is not None), None)
-    if found is None or found.value is None:
+def _loss(found: Finding | None) -> str:
+    """Empty where nothing was measured or nothing is lost."""
+    if found is None or found.value is None or found.value <= 0:
         return ""
     low, high = found.interval or (math.nan, math.nan)
     bounds = f" ({low:,.0f} to {high:,.0f})" if math.isfinite(low) and math.isfinite(high) else ""

@@ -231,7 +231,7 @@ def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, boo
         if status == Status.OPEN and cooling(policy, _last_response(workspace), window.end):
             continue
         incident = Incident("", cause, severity, status, window.end, window.version, findings)
-        opened.append(workspace.state.open_incident(triaged(workspace, incident)))
+        opened.append(workspace.state.open_incident(triaged(workspace, incident, window.findings)))
     if Cause.FAULT not in causes:
         _end_watching(workspace, window, set(causes))
     # Last: a look that was killed before it had its say is made again.

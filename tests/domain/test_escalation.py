@@ -81,7 +81,7 @@ def test_an_acknowledged_incident_climbs_no_further() -> None:
     loop.run()
     seen = escalation.acknowledge(loop.incident, "ada", NOW)
     loop.incident = replace(loop.incident, attention=seen)
-    assert loop.channels(100 * HOUR) == []
+    assert loop.channels(100 * HOUR) == [] and loop.incident.attention.level == 0
     assert (seen.acknowledged_by, seen.acknowledged_at) == ("ada", NOW)
 
 

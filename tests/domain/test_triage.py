@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.ledger import Entry
+from setpoint.domain.loss import LOSS
 from setpoint.domain.profile import build_profile, count_column, direction
-from setpoint.domain.triage import LOSS, first_failed, headlines
+from setpoint.domain.triage import first_failed, headlines
 from setpoint.domain.windows import WindowRecord
 
 NOW = datetime(2026, 2, 10, tzinfo=UTC)
@@ -92,7 +94,10 @@ def test_where_nothing_changed_here_it_says_to_look_upstream() -> None:
 
 def test_an_estimated_loss_is_told_with_its_bounds() -> None:
     loss = Finding(LOSS, Outcome.PASSED, 1234.4, None, "", 900, 0.05, "est", (800.0, 1700.0))
-    assert _lines([_psi("x", 0.5), loss])[-1] == "estimated loss 1,234 a day (800 to 1,700)"
+    drift = [_psi("x", 0.5)]
+    told = headlines(drift, [], [], NOW, WEEK, loss)
+    assert told[-1] == "estimated loss 1,234 a day (800 to 1,700)"
+    assert headlines(drift, [], [], NOW, WEEK, replace(loss, value=-5.0)) == _lines(drift)
 
 
 _FINDING = st.builds(
