@@ -121,7 +121,9 @@ class App:
             trace = trace_of(sent.get("traceparent"), sent.get("x-request-id"))
             route, answer = await self._answer(scope, protocol, trace.id)
             # counted before it is sent: who reads the counters next finds this request in them
-            self._metrics.answered(route, answer.status, time.perf_counter() - started)
+            mirrored = route == "decisions" and _is_shadow(scope)
+            took = time.perf_counter() - started
+            self._metrics.answered(route, answer.status, took, shadow=mirrored)
             headers = [*answer.headers, *trace.headers]
             if self.draining and scope.http_version.startswith("1"):  # HTTP/2 forbids it
                 headers.append(("connection", "close"))

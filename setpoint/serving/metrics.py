@@ -14,6 +14,8 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SCORES = tuple(i / 20 for i in range(1, 21))
 MOST_VERSIONS = 32
 """Versions that are told apart for which this one stood in."""
+SHADOW = {False: "false", True: "true"}
+"""Label of what was mirrored or not: objectives are for those whose answer is waited for."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -35,17 +37,18 @@ class Metrics:
         ).set(time.time())
         self._requests = Counter(
             "setpoint_requests",
-            "Requests by route and status code",
-            ("version", "route", "code"),
+            "Requests by route and status code; only decisions are told apart by mirrored or not",
+            ("version", "route", "code", "shadow"),
             registry=self._registry,
         )
-        self._seconds = Histogram(
+        seconds = Histogram(
             "setpoint_latency_seconds",
             "Time from request to answer of decisions that were not refused",
-            ("version",),
+            ("version", "shadow"),
             buckets=SECONDS,
             registry=self._registry,
-        ).labels(version)
+        )
+        self._seconds = {shadow: seconds.labels(version, told) for shadow, told in SHADOW.items()}
         self._decisions = Counter(
             "setpoint_decisions",
             "Decisions by action; a retry counts again",
@@ -81,22 +84,22 @@ class Metrics:
         if version in self._known:  # what a client makes up must not fill the memory
             self._stood_in.labels(self._version, version).inc()
 
-    def answered(self, route: str, code: int, seconds: float) -> None:
+    def answered(self, route: str, code: int, seconds: float, *, shadow: bool = False) -> None:
         """Count an answer; the latency is kept of decisions that were not refused.
 
         Args:
             route: One of the known routes, or ``other``.
             code: HTTP status.
             seconds: Time from request to answer.
+            shadow: Whether the gateway mirrored it: nobody waited for the answer.
         """
-        self._requests.labels(self._version, route, str(code)).inc()
+        self._requests.labels(self._version, route, str(code), SHADOW[shadow]).inc()
         if route == "decisions" and not 400 <= code < 500:
-            self._seconds.observe(seconds)
+            self._seconds[shadow].observe(seconds)
 
     def decided(self, decision: Decision) -> None:
         """Count a decision."""
-        shadow = "true" if decision.shadow else "false"
-        self._decisions.labels(self._version, decision.action, shadow).inc()
+        self._decisions.labels(self._version, decision.action, SHADOW[decision.shadow]).inc()
         if not decision.shadow:
             self._scores.observe(decision.score)
 

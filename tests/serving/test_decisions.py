@@ -151,6 +151,17 @@ def test_the_counters_say_what_happened(start: Start) -> None:
     assert service.metric("setpoint_score_count") == 2
 
 
+def test_the_counters_tell_apart_whose_answer_is_waited_for(start: Start) -> None:
+    service = start()
+    service.decide(row(1))
+    service.decide(row(2), host="scoring-shadow")
+    service.decide(row(3), host="scoring-shadow")
+    for shadow, n in (("false", 1), ("true", 2)):
+        told = {"route": "decisions", "code": "200", "shadow": shadow}
+        assert service.metric("setpoint_requests_total", **told) == n
+        assert service.metric("setpoint_latency_seconds_count", shadow=shadow) == n
+
+
 def test_a_restart_keeps_decisions_and_history(start: Start) -> None:
     service = start()
     first = service.decide(row(1))
