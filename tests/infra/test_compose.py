@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import re
 import runpy
 from pathlib import Path
@@ -225,60 +224,6 @@ def test_prometheus_is_told_where_every_version_listens(tmp_path: Path) -> None:
         {"targets": ["127.0.0.1:20001"], "labels": {"version": "v2"}},
     ]
     assert runtime.endpoints()["v1"] == Endpoint("127.0.0.1", 20_002)
-
-
-def exported() -> set[str]:
-    """Names of the samples that the service exports."""
-    from setpoint.serving.metrics import Metrics
-
-    text = (ROOT / "setpoint" / "serving" / "metrics.py").read_text("utf-8")
-    assert Metrics
-    plain = set(re.findall(r'"(setpoint_\w+)"', text))
-    return {f"{n}{end}" for n in plain for end in ("", "_total", "_bucket", "_count", "_sum")}
-
-
-def rules() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((HOME / "compose/prometheus/rules.yml").read_text())
-    return content
-
-
-def test_rules_and_panels_ask_for_what_the_service_exports() -> None:
-    board = json.loads((HOME / "compose/grafana/dashboards/setpoint.json").read_text("utf-8"))
-    asked = [rule["expr"] for group in rules()["groups"] for rule in group["rules"]]
-    recorded = {
-        rule["record"] for group in rules()["groups"] for rule in group["rules"] if "record" in rule
-    }
-    asked += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    for expression in asked:
-        for name in re.findall(r"\bsetpoint[\w:]*", expression):
-            assert name in recorded if ":" in name else name in exported(), name
-        for edge in re.findall(r'le="([\d.]+)"', expression):
-            from setpoint.serving.metrics import SECONDS
-
-            assert float(edge) in SECONDS
-        for route in re.findall(r'route="(\w+)"', expression):
-            app = (ROOT / "setpoint" / "serving" / "app.py").read_text("utf-8")
-            assert f'"{route}"' in app
-
-
-def test_the_dashboard_shows_the_headline_figures_from_the_provisioned_source() -> None:
-    board = json.loads((HOME / "compose/grafana/dashboards/setpoint.json").read_text("utf-8"))
-    titles = {panel["title"] for panel in board["panels"]}
-    assert {
-        "Requests a second",
-        "Failed requests",
-        "Slower than 50 ms",
-        "Actions",
-        "Versions that answer",
-    } <= titles
-    folder = HOME / "compose/grafana/provisioning"
-    (source,) = yaml.safe_load((folder / "datasources/prometheus.yaml").read_text())["datasources"]
-    assert {panel["datasource"]["uid"] for panel in board["panels"]} == {source["uid"]}
-    (provider,) = yaml.safe_load((folder / "dashboards/setpoint.yaml").read_text())["providers"]
-    mounts = [mount.split(":")[1] for mount in SERVICES["grafana"]["volumes"]]
-    assert provider["options"]["path"] in mounts
-    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
-    assert len(set(places)) == len(places)
 
 
 def test_prometheus_scrapes_files_that_are_mounted() -> None:
