@@ -39,7 +39,7 @@ def plainly(workspace: Workspace) -> None:
     rows, known = train.assemble(workspace, None)
     trained = train.fit(workspace, rows, known)
     candidate = train.publish(workspace, trained, snapshot, CAUSE)
-    verdict = gate.run_gates(workspace, candidate, trained)
+    verdict = gate.run_gates(workspace, candidate, trained, CAUSE)
     gate.record_verdict(workspace, candidate, verdict, CAUSE)
 
 

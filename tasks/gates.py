@@ -17,7 +17,7 @@ def run_gates(
     workspace: Workspace, candidate: Candidate, training: Training, cause: str
 ) -> Verdict:
     """All gates; the verdict is recorded whether it opens or not."""
-    verdict = gate.run_gates(workspace, candidate, training)
+    verdict = gate.run_gates(workspace, candidate, training, cause)
     gate.record_verdict(workspace, candidate, verdict, cause)
     show.verdict("gates", verdict, f"Gates for {candidate.version}")
     get_run_logger().info("gates for %s: %s", candidate.version, verdict.summary())

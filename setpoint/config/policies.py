@@ -74,6 +74,24 @@ class Explainability(Section):
     max_forbidden_share: Share = 0.05
 
 
+class QualityBudget(Section):
+    """How often the model may break its setpoints before only a cure is promoted."""
+
+    windows: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        30, description="Newest windows that count."
+    )
+    failed: Annotated[Whole, Field(ge=0)] = Field(
+        10, description="Of these, how many may fail; all of them: the budget is never spent."
+    )
+
+    @model_validator(mode="after")
+    def _of_them(self) -> Self:
+        if self.failed > self.windows:
+            rule = f"at most all windows: {self.windows}"
+            refuse("QualityBudget", [Fault(("failed",), self.failed, rule)])
+        return self
+
+
 class Gates(Section):
     """What a candidate must show before it may serve."""
 
@@ -84,6 +102,7 @@ class Gates(Section):
     min_sample: Annotated[Whole, Field(ge=10)] = Field(200, description="Rows a gate needs.")
     fairness: Fairness = Fairness()
     explainability: Explainability = Explainability()
+    quality_budget: QualityBudget = QualityBudget()
 
 
 class Experiment(Section):

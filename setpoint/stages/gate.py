@@ -10,7 +10,7 @@ from setpoint.adapters.mlflow_registry import GATED_AGAINST, NOBODY
 from setpoint.adapters.onnx_export import onnx_scores
 from setpoint.adapters.shap_importance import global_importance
 from setpoint.domain.bundle import Bundle, read_bundle
-from setpoint.domain.findings import Finding, Verdict, not_measured
+from setpoint.domain.findings import Finding, Outcome, Verdict, not_measured
 from setpoint.domain.gates import (
     Judged,
     Target,
@@ -20,6 +20,7 @@ from setpoint.domain.gates import (
     judge,
     performance_gate,
 )
+from setpoint.domain.slo import quality_budget, window_outcome
 from setpoint.domain.training import Calibration, Rows
 from setpoint.errors import BundleError, StateError
 from setpoint.stages.assemble import training_rows
@@ -40,8 +41,17 @@ def targets(workspace: Workspace) -> list[Target]:
     ]
 
 
-def run_gates(workspace: Workspace, candidate: Candidate, training: Training) -> Verdict:
-    """All gates of the project file, on rows that no model was trained on."""
+def run_gates(
+    workspace: Workspace, candidate: Candidate, training: Training, cause: str
+) -> Verdict:
+    """All gates of the project file, on rows that no model was trained on.
+
+    Args:
+        workspace: The project.
+        candidate: What wants to serve.
+        training: How it was trained, with the rows that judge it.
+        cause: Why it was trained: an incident's id, or any other word.
+    """
     project = workspace.project
     rows = training.split.judge
     model = training.model
@@ -56,7 +66,31 @@ def run_gates(workspace: Workspace, candidate: Candidate, training: Training) ->
     found += [against] if against is not None else []
     found += _fairness(workspace, rows, judged)
     found += _explainability(workspace, training)
+    spent = _quality_budget(workspace, cause)
+    found += [spent] if spent is not None else []
     return Verdict(tuple(found))
+
+
+def _quality_budget(workspace: Workspace, cause: str) -> Finding | None:
+    """The freeze after too many failed windows; ``None`` where none of them could be judged.
+
+    That is so before the first look, and after each promotion until its labels are ripe: nothing
+    is known against a change then, and what the candidate is worth the other gates have to show.
+    """
+    rule, every = workspace.project.gates.quality_budget, workspace.project.watch.every
+    newest = workspace.state.newest_window()
+    if newest is None:
+        return None
+    # Looks are late rather than early: twice the time holds as many windows as count.
+    windows = workspace.state.windows(newest.end - 2 * rule.windows * every)
+    healed = [i.id for i in workspace.state.incidents(only_open=True) if i.id == cause]
+    finding = quality_budget(
+        [window_outcome(w, workspace.project.setpoints) for w in windows],
+        windows=rule.windows,
+        failed=rule.failed,
+        spared=f"it is to heal the open incident {cause}" if healed else "",
+    )
+    return None if finding.outcome == Outcome.INCONCLUSIVE else finding
 
 
 def _against_champion(

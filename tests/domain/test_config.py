@@ -151,6 +151,10 @@ MISTAKES = {
     "window shorter than its look": (
         "release:", "watch: {every: 7d, window: 1d}\nrelease:", "watch.window", "'1d'", "7d",
     ),
+    "more failed windows than there are": (
+        "release:", "gates: {quality_budget: {windows: 5}}\nrelease:", "quality_budget.failed",
+        "10", "at most all windows: 5",
+    ),
     "equal actions": (
         "release:", "actions: {positive: hold, negative: hold}\nrelease:", "actions.negative",
         "'hold'", "both actions",

@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     training = fit(workspace, *assemble(workspace, None))
     candidate = publish(workspace, training, snapshot, "first")
     return Trained(
-        workspace, snapshot, training, candidate, run_gates(workspace, candidate, training)
+        workspace, snapshot, training, candidate, run_gates(workspace, candidate, training, "first")
     )
 
 
@@ -98,7 +98,7 @@ def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
 def test_an_equal_challenger_is_not_promoted(trained: Trained) -> None:
     workspace, version = trained.workspace, trained.candidate.version
     workspace.registry.point(CHAMPION, version)
-    verdict = run_gates(workspace, trained.candidate, trained.training)
+    verdict = run_gates(workspace, trained.candidate, trained.training, "manual")
     assert _findings(verdict)[AGAINST] in (Outcome.INCONCLUSIVE, Outcome.FAILED)
     assert not verdict.passed
 
@@ -106,7 +106,7 @@ def test_an_equal_challenger_is_not_promoted(trained: Trained) -> None:
 def test_champion_and_challenger_are_compared_on_the_same_rows(trained: Trained) -> None:
     workspace, version = trained.workspace, trained.candidate.version
     workspace.registry.point(CHAMPION, version)
-    verdict = run_gates(workspace, trained.candidate, trained.training)
+    verdict = run_gates(workspace, trained.candidate, trained.training, "manual")
     [against] = [f for f in verdict if f.name == AGAINST]
     # The same model on the same rows: not one difference.
     assert against.value == 0.0
@@ -125,7 +125,7 @@ def test_a_champion_that_cannot_be_read_is_an_error_and_no_pass(
         with (folder / "model.onnx").open("ab") as file:
             file.write(b"\0")
     workspace.registry.point(CHAMPION, version)
-    verdict = run_gates(workspace, trained.candidate, trained.training)
+    verdict = run_gates(workspace, trained.candidate, trained.training, "manual")
     assert _findings(verdict)[AGAINST] == Outcome.ERROR
     assert not verdict.passed
 
