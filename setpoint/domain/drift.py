@@ -40,15 +40,18 @@ from setpoint.errors import DataError
 
 __all__ = [
     "BANDS",
+    "FLOOR",
     "Band",
     "Counts",
     "PsiFinding",
+    "band_of",
     "count",
     "design_effects",
     "drift_verdict",
     "merged_shares",
     "psi",
     "psi_findings",
+    "psi_terms",
 ]
 
 Band = Literal["safe", "watch", "act", "inconclusive", "error"]
@@ -211,7 +214,7 @@ def _judge(
     p_value = float(chdtrc(free, min(psi, _pearson(a, e, effect / n, 1 / m)) / s))
     band: Band = "inconclusive" if crit > bands[0] else "safe"
     if p_value < alpha and psi > bands[0]:
-        band = "act" if psi > bands[1] else "watch"
+        band = band_of(psi, bands)
     low, high = (s * x for x in _noncentrality(psi / s, free, alpha))
     return PsiFinding(
         column=column.name,
@@ -256,9 +259,27 @@ def psi(profile: ColumnProfile, cells: Ints) -> float:
     return _psi(*merged_shares(profile, cells))
 
 
-def _psi(a: Floats, e: Floats) -> float:
+def band_of(psi: float, bands: tuple[float, float] = BANDS) -> Band:
+    """Safe, watch or act by the figure alone, whatever number of rows it rests on."""
+    if psi <= bands[0]:
+        return "safe"
+    return "act" if psi > bands[1] else "watch"
+
+
+def psi_terms(a: Floats, e: Floats) -> Floats:
+    """What each cell adds to PSI, at least 0: ``(a - e) ln(a / e)`` after the floor.
+
+    Args:
+        a: Shares of the window, 0 to 1.
+        e: Shares of the training data, 0 to 1, of the same cells.
+    """
     a, e = np.maximum(a, FLOOR), np.maximum(e, FLOOR)
-    return float(((a - e) * np.log(a / e)).sum())
+    terms: Floats = (a - e) * np.log(a / e)
+    return terms
+
+
+def _psi(a: Floats, e: Floats) -> float:
+    return float(psi_terms(a, e).sum())
 
 
 def _pearson(a: Floats, e: Floats, spread_a: float, spread_e: float) -> float:

@@ -1,4 +1,4 @@
-"""One self-contained page about a run of the demo: no fetches from outside."""
+"""A page about a run of the demo."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from setpoint.adapters.files import write_atomically
 from setpoint.adapters.plots import timeline_plot
 from setpoint.domain.ledger import Entry
-
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
-color:#1f2328}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}img{max-width:100%}
-table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d0d7de;padding:.3rem .6rem;
-text-align:left;vertical-align:top}td.n,th.n{text-align:right}code{font-size:.85em}"""
+from setpoint.report.page import write_page
 
 TITLES = {
     "detection_rate": "Share of frauds sent to review",
@@ -71,18 +66,16 @@ def write_report(
         f"{counted(figures['retrainings'], 'retraining')}"
     )
     entries = "".join(_entry(entry) for entry in ledger)
-    page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Setpoint: report</title>"
-        f"<style>{STYLE}</style><h1>{_title(figures, marks)}</h1>"
+    body = (
+        f"<h1>{_title(figures, marks)}</h1>"
         f'<p>{escape(counts)}.</p><img alt="Share of frauds caught by day" '
         f'src="data:image/png;base64,{data}">'
         f"<h2>Before, during, after</h2><table><tr><th><th class=n>before<th class=n>during"
         f"<th class=n>after</tr>{rows}</table>"
         f"<h2>Ledger</h2><table><tr><th>#<th>event time<th>what<th>subject<th>digest</tr>{entries}"
-        "</table></html>"
+        "</table>"
     )
-    write_atomically(path, page.encode())
-    return path
+    return write_page(path, "Setpoint: report", body)
 
 
 def _title(figures: dict[str, Any], marks: dict[str, float]) -> str:
