@@ -10,6 +10,7 @@ from prefect.events import emit_event
 
 from setpoint.domain.findings import Verdict
 from setpoint.domain.incidents import Incident
+from setpoint.report.loop import write_loop_report
 from setpoint.stages import explain, watch, watchers
 from setpoint.workspace import Workspace
 from tasks import show
@@ -75,7 +76,14 @@ def emit(workspace: Workspace, incident: Incident) -> None:
 
 @task(name="drift page", cache_policy=NO_CACHE)
 def explain_incident(workspace: Workspace, incident: Incident) -> None:
-    """A page for people about what drifted; nothing is decided by it."""
+    """Pages for people about what the loop did and what drifted; nothing is decided by them."""
+    report = workspace.root / "reports" / f"{incident.id}-report.html"
+    write_loop_report(workspace, report, incident=incident.id)
+    show.text(
+        "incident-report",
+        f"## {incident.id}: from drift to {incident.status.replace('_', ' ')}\n"
+        f"Open `{report}` in a browser: drift, alarms, releases, performance, money and traffic.",
+    )
     page = explain.drift_page(workspace, incident)
     show.text(
         "drift-page",

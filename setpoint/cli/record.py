@@ -96,3 +96,27 @@ def export(
         features=names,
     )
     console.print(f"{write(workspace.decisions, query, out):,} decisions in {out}")
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="HTML file to write.")],
+    incident: Annotated[str | None, typer.Option(help="Only the time of this incident.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Event time (ISO) from.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Event time (ISO) to, exclusive.")] = None,
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """Write one page about what the loop did: drift, releases, performance, money, traffic."""
+    from setpoint.domain.calendar import parse_utc
+    from setpoint.report.loop import write_loop_report
+
+    check_writable(out)
+    page = write_loop_report(
+        workspace_of(project, root),
+        out,
+        incident=incident,
+        start=parse_utc(start, "--from") if start else None,
+        end=parse_utc(end, "--to") if end else None,
+    )
+    console.print(f"open {page} in a browser", markup=False, soft_wrap=True)

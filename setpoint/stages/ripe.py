@@ -46,9 +46,19 @@ def ripe_decisions(
     project = workspace.project
     ripe = now - project.label_age
     end = ripe if query.end is None else min(query.end, ripe)
-    table = log.read(replace(query, end=end))
+    return with_ripe_labels(workspace, log.read(replace(query, end=end)), now)
+
+
+def with_ripe_labels(workspace: Workspace, table: pa.Table, now: datetime) -> pa.Table:
+    """Decisions as they were known at a moment, labels filled in; those without are left out.
+
+    Args:
+        workspace: The project.
+        table: Served decisions, each old enough for its label.
+        now: The moment.
+    """
     label = known_labels(table, now)
-    if project.target.unlabelled == "negative":
+    if workspace.project.target.unlabelled == "negative":
         label = pc.fill_null(label, pa.scalar(0, pa.int8()))
     table = table.set_column(table.column_names.index("label"), "label", label)
     return table.filter(pc.is_valid(table["label"]))

@@ -113,6 +113,8 @@ def test_an_incident_that_ends_has_a_page_for_people(project: Path) -> None:
     assert state.name == "Refused"
     assert (workspace.root / "reports" / f"{incident.id}.html").exists()
     assert any(f"{incident.id}.html" in text for text in _artifacts("drift-page"))
+    assert (workspace.root / "reports" / f"{incident.id}-report.html").exists()
+    assert any(f"{incident.id}-report.html" in text for text in _artifacts("incident-report"))
 
 
 def test_a_page_that_cannot_be_made_changes_nothing_about_the_response(project: Path) -> None:
@@ -124,4 +126,5 @@ def test_a_page_that_cannot_be_made_changes_nothing_about_the_response(project: 
     state = respond(incident.id, return_state=True)
     assert state.name == "Refused"
     assert workspace.state.incident(incident.id).status == Status.NEEDS_PERSON
-    assert not (workspace.root / "reports").exists()
+    written = [page.name for page in (workspace.root / "reports").iterdir()]
+    assert written == [f"{incident.id}-report.html"]
