@@ -8,13 +8,13 @@ from typing import Any
 
 from setpoint.domain.world import DEMO, Drift, WorldConfig
 
-WARM_UP, HISTORY, STREAM, DRIFT_AFTER = 30, 35, 40, 10
-"""Days: before anything trains, so that features over 30 days are whole; before the stream begins;
-of the stream; of the stream before the drift."""
+WARM_UP, HISTORY, STREAM, DRIFT_AFTER = 37, 40, 40, 10
+"""Days: before anything trains, so that features over 30 days that ended 7 days ago are
+whole; of what the first model knows; of the stream; of the stream before the drift."""
 BEGIN = WARM_UP + HISTORY
 DRIFT_DAY = BEGIN + DRIFT_AFTER
 TRAINED_DAYS = 30
-"""Every policy trains on so many days of complete labels."""
+"""Every policy trains on so many days of complete labels: those of ``HISTORY``, ten days old."""
 FAULT_DAYS = 15
 """Days until a fault's owner has repaired it, whoever asked for it."""
 
