@@ -160,3 +160,14 @@ def test_shapes_act_on_the_rows() -> None:
     assert share["sudden"] == 1
     assert share["incremental"] == pytest.approx(0.5, abs=0.05)
     assert share["recurring"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_blind_spot_adds_small_online_fraud_that_nobody_disputes_to_the_old() -> None:
+    drifted, late = world("blind_spot"), after(world("blind_spot"))
+    new = drifted.scenario == 5
+    assert 0.02 < new[late].mean() < 0.04
+    assert set(values(drifted, "channel")[new]) == {"online"}
+    assert drifted.amount[new].max() < 10
+    assert np.isnat(drifted.label_times(np.flatnonzero(new), np.zeros(new.sum(), bool))).all()
+    assert not np.isnat(drifted.label_times(np.flatnonzero(new), np.ones(new.sum(), bool))).any()
+    assert np.array_equal(drifted.fraud[~new], world().fraud[~new])
