@@ -53,7 +53,7 @@ def window(day: int) -> WindowRecord:
             0.001,
             "little",
             (2.0 * day, 4.0 * day),
-        ),  # fmt: skip
+        ),
         drifting("x", psi),
         drifting("y", None),
         drifting(LONG, 0.01),
