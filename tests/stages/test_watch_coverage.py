@@ -13,7 +13,7 @@ import pytest
 from setpoint.domain.bundle import read_bundle
 from setpoint.domain.exploration import explores
 from setpoint.domain.findings import Finding, Outcome
-from setpoint.domain.incidents import Cause
+from setpoint.domain.incidents import Cause, group
 from setpoint.ports import Decision, Label
 from setpoint.stages.ingest import ingest
 from setpoint.stages.score import score
@@ -108,7 +108,11 @@ def test_a_gap_in_the_labels_is_told_and_opens_nothing(trained: tuple[Workspace,
     window = _look(trained, missed=0.25, explored=False)
     assert _of(window, "label_coverage").outcome == Outcome.FAILED
     assert _of(window, "blind_spot").outcome == Outcome.INCONCLUSIVE
-    assert respond_to(trained[0], without_drift(window)) == []
+    causes = group(without_drift(window).findings)
+    assert [f.name for f in causes[Cause.COVERAGE]] == ["label_coverage"]
+    assert "label_coverage" not in {f.name for f in causes.get(Cause.PERFORMANCE, ())}
+    opened = respond_to(trained[0], without_drift(window))
+    assert Cause.COVERAGE not in {one.cause for one, _ in opened}
 
 
 def without_drift(window: Window) -> Window:
