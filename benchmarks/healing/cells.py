@@ -72,7 +72,7 @@ class Memo:
         if not len(rows):
             raise TrainingError("no label is complete", where="training data", fix="wait")
         check_label(pa.table({"label": rows.label}), "label", workspace.project.target.column)
-        known = History(pa.table({}), pa.table({}), now)  # features are not computed again
+        known = _known(run, now)
         key = _digest(workspace.project, rows, since)
         if key not in self._kept:
             self._kept[key] = train.fit(workspace, rows, known, since)
@@ -81,6 +81,24 @@ class Memo:
     def forget_after(self, moment: datetime) -> None:
         """Keep what other worlds of the seed share: models of before their drift."""
         self._kept = {k: t for k, t in self._kept.items() if t.known.now <= moment}
+
+
+def _known(run: Run, now: datetime) -> History:
+    """Events and labels that are known; without inputs, for features are not computed again."""
+    data, table = run.replay.workspace.project.data, run.log.table
+    told = pc.fill_null(pc.less_equal(table["label_known_at"], pa.scalar(now)), False)
+    labels = table.filter(told)
+    return History(
+        pa.table({data.event_id: table["id"], data.event_time: table["event_time"]}),
+        pa.table(
+            {
+                data.event_id: labels["id"],
+                "label": labels["label"],
+                "known_at": labels["label_known_at"],
+            }
+        ),
+        now,
+    )
 
 
 def _digest(project: Project, rows: Rows, since: datetime | None) -> str:

@@ -72,7 +72,10 @@ def _from_arrow(values: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
 def tally(values: Column) -> Counter[str]:
     """Rows by value as text; missing values are the empty text."""
     found: Counter[str] = Counter()
-    if isinstance(values, pa.Array | pa.ChunkedArray):
+    if isinstance(values, pa.Array | pa.ChunkedArray) and pa.types.is_dictionary(values.type):
+        chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+        items = [pair for chunk in chunks for pair in _coded(chunk)]
+    elif isinstance(values, pa.Array | pa.ChunkedArray):
         pairs = pc.value_counts(values)
         items = list(zip(pairs.field(0).to_pylist(), pairs.field(1).to_pylist(), strict=True))
     else:
@@ -82,3 +85,14 @@ def tally(values: Column) -> Counter[str]:
         missing = value is None or value != value
         found["" if missing else str(value)] += rows
     return found
+
+
+def _coded(values: pa.DictionaryArray) -> list[tuple[Any, int]]:
+    """Rows by value of dictionary-encoded values: codes are counted, not values."""
+    names = [*values.dictionary.to_pylist(), None]
+    codes = values.indices.cast(pa.int64())
+    if codes.null_count:
+        codes = pc.fill_null(codes, len(names) - 1)
+    plain = np.frombuffer(codes.buffers()[1], np.int64, len(codes), codes.offset * 8)
+    counts = np.bincount(plain, minlength=len(names))
+    return [(names[i], int(counts[i])) for i in np.flatnonzero(counts)]
