@@ -28,9 +28,9 @@ WINDOW = 4_000
 """Rows of a window that are looked at, at most."""
 MIN_ROWS = 100
 """Of either side."""
-CEILING = 0.6
-"""Area under the ROC curve up to which it is no drift worth a word: each of two normal columns
-moved by a quarter of a standard deviation comes to about this."""
+CEILING = 0.75
+"""Area under the ROC curve up to which it is no drift worth a word. Rows of one customer resemble
+each other: in the simulated card world without drift it is .58 to .69 (benchmarks/healing)."""
 
 
 def sample(columns: Mapping[str, Any], seed: int) -> dict[str, list[Any]]:

@@ -20,7 +20,7 @@ def _rows(rng: np.random.Generator, rows: int, correlation: float = 0.0) -> dict
 
 def test_columns_that_move_together_are_found_though_each_alone_is_as_before() -> None:
     rng = np.random.default_rng(0)
-    found = domain_classifier(_rows(rng, 1000), _rows(rng, 3000, correlation=0.9), 0.001)
+    found = domain_classifier(_rows(rng, 1000), _rows(rng, 3000, correlation=0.9), 0.001, 0.6)
     assert found.outcome == Outcome.FAILED
     assert found.value is not None and found.value > 0.65
 
