@@ -258,7 +258,7 @@ class Respond(Section):
     """What an incident leads to, and how often."""
 
     performance: Action = Field(
-        "retrain", description="Setpoints, misses or money, by labels that have arrived."
+        "retrain", description="Setpoints or money, by labels that have arrived."
     )
     drift: Action = Field("watch", description="Drift that does not hurt the setpoints.")
     estimate: Action = Field("watch", description="Performance as scores alone estimate it.")

@@ -39,6 +39,7 @@ CAUSES = {
     "skew": Cause.SKEW,
     "label_coverage": Cause.COVERAGE,
     "unusual": Cause.UNUSUAL,
+    "misses": Cause.UNUSUAL,
     "heartbeat": Cause.MONITORING,
     "window_age": Cause.MONITORING,
 }

@@ -91,7 +91,7 @@ def test_broken_data_ask_a_person_whatever_the_policy() -> None:
     [
         ("detection_rate", Cause.PERFORMANCE),
         ("loss_a_day", Cause.PERFORMANCE),
-        ("misses", Cause.PERFORMANCE),
+        ("misses", Cause.UNUSUAL),
         ("psi", Cause.DRIFT),
         ("estimated_recall", Cause.ESTIMATE),
         ("fairness_sex", Cause.FAIRNESS),
