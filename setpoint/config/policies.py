@@ -235,7 +235,11 @@ class Watch(Section):
     skew_sample: Annotated[Whole, Field(ge=0, le=100_000)] = Field(
         200, description="Decisions of a window whose features are recomputed; 0: none."
     )
-    max_skew: Share = Field(0.0, description="Share of their values that may come out otherwise.")
+    max_skew: Share = Field(
+        0.01,
+        description="Share of their values that may come out otherwise: those of events that were "
+        "served in another order than they happened do.",
+    )
     label_age: Duration | None = Field(
         None, description="Age from which decisions are judged; none: the target's delay."
     )

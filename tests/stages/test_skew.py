@@ -28,6 +28,7 @@ PROJECT = (
     .replace("  event_time: at\n", "  event_time: at\n  entities: {who: who}\n")
     .replace("    x: {type: number", "    who: {type: id}\n    x: {type: number")
 )
+PROJECT += "watch: {max_skew: 0}\n"
 
 
 @pytest.fixture(scope="module")
