@@ -15,6 +15,7 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -33,12 +34,12 @@ KEPT = ("money", "retrainings")
 
 
 def code_digest() -> str:
-    """SHA-256 of all code that a figure depends on, hex."""
+    """SHA-256 of all code that a played world depends on, hex."""
+    here = [Path(__file__).with_name(name) for name in ("cells.py", "scenarios.py")]
+    files = [f for f in (HOME / "setpoint").rglob("*.*") if f.suffix in (".py", ".yaml")]
     found = hashlib.sha256()
-    for folder in ("setpoint", "benchmarks/healing"):
-        for file in sorted((HOME / folder).rglob("*.*")):
-            if file.suffix in (".py", ".yaml"):
-                found.update(file.relative_to(HOME).as_posix().encode() + file.read_bytes())
+    for file in sorted([*files, *here]):
+        found.update(file.relative_to(HOME).as_posix().encode() + file.read_bytes())
     return found.hexdigest()
 
 
@@ -75,9 +76,13 @@ def play_all(
     code = code_digest()
     with ProcessPoolExecutor(jobs) as pool:
         futures = [pool.submit(play_seed, seed, names, work, people, code) for seed in range(seeds)]
-        for future in futures:
-            for file in future.result():
-                yield json.loads(file.read_text("utf-8"))
+        try:
+            files = [file for future in futures for file in future.result()]
+        except BrokenProcessPool as err:
+            raise SystemExit(
+                f"a process that plays was ended from outside; the same command goes on from {work}"
+            ) from err
+    yield from (json.loads(file.read_text("utf-8")) for file in files)
 
 
 def gather(worlds: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[int, dict[str, Any]]]]:

@@ -51,6 +51,6 @@ def money_plot(rows: Sequence[dict[str, Any]], path: Path) -> Path:
         yticklabels=drifts,
     )
     axes.invert_yaxis()
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     figure.savefig(path, dpi=100)
     return path

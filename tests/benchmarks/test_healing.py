@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from benchmarks.healing.__main__ import gather
+from benchmarks.healing.cells import Memo
 from benchmarks.healing.plot import money_plot
 from benchmarks.healing.scenarios import HARMLESS, NAMES, SCENARIOS
 from benchmarks.healing.summary import best_of_others, compare, interval, paired, summarise
+from setpoint.backtest.run import prepare
 from setpoint.domain.world import generate
+from tests.stages.small import deliver, make_frame, make_workspace
 
 
 def seeds(money: list[float], retrainings: int = 0) -> dict[int, dict[str, float]]:
@@ -109,3 +115,17 @@ def test_every_world_can_be_built(scenario) -> None:
     config = scenario.config(seed=1)
     assert scenario.drift is None or 0 < scenario.drift.start_day < config.days
     assert len(generate(config)) > 10_000
+
+
+def test_the_same_rows_train_one_model_and_another_label_another(tmp_path: Path) -> None:
+    workspace = replace(make_workspace(tmp_path), replay=True)
+    deliver(workspace, "0.parquet", make_frame(1500))
+    now = datetime(2026, 1, 20, tzinfo=UTC)
+    replay = prepare(workspace, now, lambda _: None, Memo())
+    first = replay.first().model
+    assert replay.first().model is first
+    label = replay.table["label"].to_numpy().copy()
+    label[0] = 1 - label[0]
+    place = replay.table.column_names.index("label")
+    other = replay.table.set_column(place, "label", pa.array(label))
+    assert replace(replay, table=other).first().model is not first
