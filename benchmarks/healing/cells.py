@@ -103,7 +103,8 @@ def _known(run: Run, now: datetime) -> History:
 
 def _digest(project: Project, rows: Rows, since: datetime | None) -> str:
     found = hashlib.blake2b(f"{since} {project.feature_spec()} {project.train}".encode())
-    arrays = (rows.time, rows.numbers, rows.label, *rows.columns.values())
+    weight = () if rows.weight is None else (rows.weight,)
+    arrays = (rows.time, rows.numbers, rows.label, *weight, *rows.columns.values())
     for array in arrays:
         found.update((array.astype(str) if array.dtype == "O" else array).tobytes())
     found.update("\0".join([*rows.ids.tolist(), *rows.categories.ravel().tolist()]).encode())
