@@ -1,4 +1,4 @@
-"""Figures of a decided set of rows: detection, ranking, cost, groups. Pure NumPy, one pass.
+"""Figures of a decided set of rows: detection, ranking, cost. Pure NumPy, one pass.
 
 A row is *acted* on when its score is at or above the threshold. A rate whose denominator is 0 is
 NaN, never 0 or 1.
@@ -270,105 +270,6 @@ def best_threshold(score: AnyArray, label: AnyArray, costs: CostArrays) -> float
     if k == len(last):
         return 0.0
     return float(middle if middle > edges[k + 1] else edges[k])
-
-
-@dataclass(frozen=True)
-class GroupRow:
-    """Figures of one group.
-
-    Attributes:
-        group: The value, as text; empty for missing.
-        counts: Its decided rows.
-        small: Whether it has too few rows to be compared.
-    """
-
-    group: str
-    counts: Confusion
-    small: bool
-
-    @property
-    def selection_rate(self) -> float:
-        """Share of its rows acted on."""
-        return self.counts.alert_rate
-
-    @property
-    def recall(self) -> float:
-        """Share of its positives acted on."""
-        return self.counts.recall
-
-    @property
-    def false_positive_rate(self) -> float:
-        """Share of its negatives acted on."""
-        return self.counts.false_positive_rate
-
-
-@dataclass(frozen=True)
-class GroupMetrics:
-    """Figures by group, and how unequal they are.
-
-    Attributes:
-        groups: One a group, by name.
-        ratios: ``selection_rate``, ``recall``, ``false_positive_rate``: lowest over highest
-            group rate, 0 to 1, small groups left out; NaN where fewer than two rates exist or
-            all are 0.
-    """
-
-    groups: tuple[GroupRow, ...]
-    ratios: Mapping[str, float]
-
-    @property
-    def small(self) -> tuple[str, ...]:
-        """Names of the groups left out of the ratios."""
-        return tuple(row.group for row in self.groups if row.small)
-
-
-def group_metrics(
-    label: AnyArray, acted: AnyArray, groups: AnyArray, *, min_group: int = 30
-) -> GroupMetrics:
-    """Selection rate, recall and false positive rate by group, from one bincount.
-
-    Args:
-        label: 0 or 1, [n].
-        acted: Whether the row was acted on, [n].
-        groups: Value of the protected column, [n]; ``None`` and NaN are one group, ``""``.
-        min_group: Groups with fewer rows are flagged small and left out of the ratios.
-
-    Raises:
-        DataError: Lengths differ, or a label is neither 0 nor 1.
-    """
-    label, acted = _labels(label), np.asarray(acted, dtype=bool)
-    _same_length(len(label), acted=acted, groups=groups)
-    names, codes = _codes(groups)
-    cells = np.bincount(codes * 4 + label * 2 + acted, minlength=4 * len(names)).reshape(-1, 4)
-    rows = []
-    for name, (tn, fp, fn, tp) in sorted(zip(names, cells.tolist(), strict=True)):
-        counts = Confusion(tp, fp, fn, tn)
-        rows.append(GroupRow(name, counts, counts.n < min_group))
-    measures = ("selection_rate", "recall", "false_positive_rate")
-    ratios = {m: _spread([getattr(r, m) for r in rows if not r.small]) for m in measures}
-    return GroupMetrics(tuple(rows), ratios)
-
-
-def _spread(rates: list[float]) -> float:
-    known = [rate for rate in rates if rate == rate]
-    if len(known) < 2 or max(known) == 0:
-        return float("nan")
-    return min(known) / max(known)
-
-
-def _codes(groups: AnyArray) -> tuple[list[str], NDArray[np.int64]]:
-    values = np.asarray(groups)
-    index: dict[str, int] = {}
-    seen: dict[Any, int] = {}
-    codes = np.empty(len(values), dtype=np.int64)
-    for i, value in enumerate(values.tolist()):
-        value = "" if value is None or value != value else value
-        code = seen.get(value)
-        if code is None:
-            # 1 and "1" are different keys and the same group.
-            code = seen[value] = index.setdefault(str(value), len(index))
-        codes[i] = code
-    return list(index), codes
 
 
 def _by_score(label: AnyArray, score: AnyArray) -> tuple[Floats, Floats]:

@@ -12,7 +12,6 @@ from setpoint.domain.metrics import (
     average_precision,
     best_threshold,
     confusion,
-    group_metrics,
     precision,
     recall,
     roc_auc,
@@ -130,31 +129,3 @@ def test_unknown_labels_and_scores_are_refused():
         roc_auc(np.array([0, 1]), np.array([0.1, np.nan]))
     with pytest.raises(DataError, match="0 scores"):
         best_threshold(np.array([]), np.array([]), COSTS.arrays({"amount": np.array([])}, 0))
-
-
-def test_group_figures_equal_those_of_each_group_alone():
-    label, score, _ = rows(3_000)
-    groups = np.random.default_rng(1).choice(np.array(["a", "b", None], dtype=object), 3_000)
-    acted = score > 0.6
-    found = group_metrics(label, acted, groups)
-    assert [row.group for row in found.groups] == ["", "a", "b"]
-    for row in found.groups:
-        mine = groups == (row.group or None)
-        assert row.counts == confusion(label[mine], acted[mine])
-    rates = [row.recall for row in found.groups]
-    assert found.ratios["recall"] == pytest.approx(min(rates) / max(rates))
-
-
-def test_small_groups_are_flagged_and_left_out_of_the_ratios():
-    label = np.zeros(205, dtype=np.int8)
-    acted = np.r_[np.ones(50), np.zeros(50), np.ones(40), np.zeros(60), np.zeros(5)].astype(bool)
-    groups = np.array(["a"] * 100 + ["b"] * 100 + ["tiny"] * 5)
-    found = group_metrics(label, acted, groups, min_group=30)
-    assert found.small == ("tiny",)
-    assert found.ratios["selection_rate"] == pytest.approx(0.8)
-    assert math.isnan(found.ratios["recall"])
-
-
-def test_one_group_has_no_ratio():
-    found = group_metrics(np.zeros(50), np.ones(50, dtype=bool), np.array(["a"] * 50))
-    assert all(math.isnan(ratio) for ratio in found.ratios.values())
