@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from setpoint.domain.arrivals import floats
 from setpoint.domain.bundle import Bundle
 from setpoint.domain.findings import Finding
 from setpoint.domain.profile import Profile
@@ -73,16 +74,12 @@ def _part(table: pa.Table, adverse: str, now: datetime) -> tuple[np.ndarray, ...
     label = pc.fill_null(known_labels(table, now), pa.scalar(-1, pa.int8()))
     acted = pc.equal(table["action"], adverse)
     return (
-        _numbers(table["score"]),
-        _numbers(table["score"]) >= _numbers(table["threshold"]),
+        floats(table["score"]),
+        floats(table["score"]) >= floats(table["threshold"]),
         acted.to_numpy(),
         label.to_numpy(),
-        _numbers(table["label_propensity"]),
+        floats(table["label_propensity"]),
     )
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:  # type: ignore[type-arg]
-    return np.asarray(column.to_numpy(), dtype=np.float64)
 
 
 def _edges(bundle: Bundle) -> tuple[float, ...]:

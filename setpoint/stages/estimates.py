@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -88,17 +89,8 @@ def _judged(
 def _told(trust: Verdict) -> list[Finding]:
     """Calibration for people: that it is lost is no failure of its own, for labels judge then."""
     return [
-        Finding(
-            f.name,
-            Outcome.INCONCLUSIVE if f.outcome == Outcome.FAILED else f.outcome,
-            f.value,
-            f.setpoint,
-            f.direction,
-            f.sample,
-            f.error_rate,
-            f"estimates are blind: {f.reason}" if f.outcome == Outcome.FAILED else f.reason,
-            f.interval,
-            f.slice,
-        )
+        replace(f, outcome=Outcome.INCONCLUSIVE, reason=f"estimates are blind: {f.reason}")
+        if f.outcome == Outcome.FAILED
+        else f
         for f in trust.findings
     ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from setpoint.domain.arrivals import integers
 from setpoint.domain.bundle import Bundle
 from setpoint.domain.estimation import estimate
 from setpoint.domain.features import MICROSECONDS
@@ -104,12 +104,8 @@ def _ages(workspace: Workspace, known: History, seen: pa.Array) -> LabelAges | N
         labels[data.event_id], value_set=known.events[data.event_id].combine_chunks()
     )
     labels, place = labels.filter(pc.is_valid(place)), place.filter(pc.is_valid(place))
-    event = _micros(known.events[data.event_time].take(place))
-    delay = (_micros(labels["known_at"]) - event) / MICROSECONDS
+    event = integers(known.events[data.event_time].take(place))
+    delay = (integers(labels["known_at"]) - event) / MICROSECONDS
     age = known.now.timestamp() - event / MICROSECONDS
     sound = (delay >= 0) & (delay <= age)  # a label dated before its event says nothing of delays
     return label_ages(delay[sound], age[sound])
-
-
-def _micros(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from setpoint.domain.arrivals import integers
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.gates import Judged
 from setpoint.domain.maturity import LabelAges, weighted_costs
@@ -105,14 +106,10 @@ def judged_decisions(
     score = table["score"].to_numpy()
     if ages is None or now is None:
         return Judged(label, score, acted, costs.of(label, acted, columns))
-    age = (now.timestamp() * MICROSECONDS - _micros(table["event_time"])) / MICROSECONDS
+    age = (now.timestamp() * MICROSECONDS - integers(table["event_time"])) / MICROSECONDS
     weight = ages.weights(age, label, acted)
     cost = weighted_costs(costs.arrays(columns, len(label)), label, acted, weight)
     return Judged(label, score, acted, cost, weight)
-
-
-def _micros(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
 def _ints(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:

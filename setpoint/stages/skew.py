@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from setpoint.domain.arrivals import floats
 from setpoint.domain.bundle import Bundle
 from setpoint.domain.findings import Finding, Outcome, not_measured
 from setpoint.errors import DataError
@@ -91,7 +92,9 @@ def _compared(served: pa.Table, offline: pa.Table, bundle: Bundle, ceiling: floa
     spec = bundle.features
     wrong = {}
     for name in spec.number_names:
-        one, two = (_float32(column) for column in (served[f"f_{name}"], offline[name]))
+        one, two = (
+            floats(column).astype(np.float32) for column in (served[f"f_{name}"], offline[name])
+        )
         wrong[name] = int((~((one == two) | (np.isnan(one) & np.isnan(two)))).sum())
     for name in spec.categories:
         one, two = (c.cast(pa.string()) for c in (served[f"f_{name}"], offline[name]))
@@ -104,8 +107,3 @@ def _compared(served: pa.Table, offline: pa.Table, bundle: Bundle, ceiling: floa
     reason += f", most of {worst}: {wrong[worst]}" if wrong[worst] else ""
     outcome = Outcome.PASSED if share <= ceiling else Outcome.FAILED
     return Finding(SKEW, outcome, share, ceiling, "ceiling", total, None, reason)
-
-
-def _float32(column: pa.ChunkedArray) -> np.ndarray:
-    values = column.cast(pa.float64()).fill_null(float("nan"))
-    return np.asarray(values.to_numpy()).astype(np.float32)
