@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -136,22 +137,26 @@ def _drift(
     counts = count_window(log, window, profile, bundle.features.names)
     bands = (rule.psi.watch, rule.psi.act)
     found = [f.finding for f in psi_findings(profile, counts, error_rate * (1 - TOGETHER), bands)]
-    return [*found, *_together(log, bundle, window, error_rate * TOGETHER)]
+    step = max(1, -(-counts.rows("score") // WINDOW))
+    return [*found, *_together(log, bundle, window, step, error_rate * TOGETHER)]
 
 
 def _together(
-    log: DecisionLog, bundle: Bundle, window: DecisionQuery, error_rate: float
+    log: DecisionLog, bundle: Bundle, window: DecisionQuery, step: int, error_rate: float
 ) -> list[Finding]:
-    """All columns at once, by a sample of either side."""
+    """All columns at once, by a sample of training and by every so many rows of the window."""
     kept = bundle.profile.get("sample")
     if kept is None:
         return [not_measured(DOMAIN_CLASSIFIER, "the bundle has no sample of its training rows")]
     names = [name for name in kept if name != "score"]
-    table = log.read(replace(window, columns=("score",), features=names, request=()))
-    step = max(1, table.num_rows // WINDOW)
-    rows = table.take(np.arange(0, table.num_rows, step)[:WINDOW])
-    columns = {name: rows[f"f_{name}"].to_pylist() for name in names}
-    columns["score"] = rows["score"].to_pylist()
+    columns: dict[str, list[Any]] = {name: [] for name in kept}
+    seen = 0
+    for batch in log.batches(replace(window, columns=("score",), features=names, request=())):
+        rows = batch.take(np.arange(-seen % step, batch.num_rows, step))
+        for name in names:
+            columns[name] += rows[f"f_{name}"].to_pylist()
+        columns["score"] += rows["score"].to_pylist()
+        seen += batch.num_rows
     return [domain_classifier(kept, columns, error_rate)]
 
 
