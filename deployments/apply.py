@@ -43,7 +43,12 @@ def main() -> int:
             end_leftovers(client)
         with suppress(ObjectAlreadyExists):  # applying again is allowed
             client.create_work_pool(pool)
-    file = scheduled(Path(os.environ["SETPOINT_ROOT"]), float(os.environ["SETPOINT_WATCH_SECONDS"]))
+    train = os.environ.get("SETPOINT_TRAIN_SECONDS")
+    file = scheduled(
+        Path(os.environ["SETPOINT_ROOT"]),
+        float(os.environ["SETPOINT_WATCH_SECONDS"]),
+        float(train) if train else None,
+    )
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     command += ["--prefect-file", str(file)]
     return subprocess.run(command, cwd=CODE, check=False).returncode
@@ -77,12 +82,22 @@ def _runs(client: Any, *types: Any) -> list[FlowRun]:
     return found
 
 
-def scheduled(root: Path, watch_seconds: float) -> Path:
-    """``prefect.yaml`` with the project's own watch schedule: Prefect takes no template there."""
+def scheduled(root: Path, watch_seconds: float, train_seconds: float | None = None) -> Path:
+    """``prefect.yaml`` with the project's own schedules: Prefect takes no template there.
+
+    Args:
+        root: Where it is written.
+        watch_seconds: Between looks.
+        train_seconds: Between trainings; none: training has no schedule.
+    """
     content = yaml.safe_load((CODE / "prefect.yaml").read_text("utf-8"))
     for deployment in content["deployments"]:
         if deployment["name"] == "watch":
             deployment["schedules"][0]["interval"] = watch_seconds
+        if deployment["name"] == "deliver":
+            deployment["schedules"][0]["interval"] = train_seconds
+            if train_seconds is None:
+                deployment["schedules"] = []
     file = root / "prefect.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
     return file

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State, StateType
 from flows.release import walk
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import Stage
+from setpoint.stages import triggers
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace, open_workspace
 from tasks import data, gates, training
@@ -38,6 +39,7 @@ class Delivery:
 def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None) -> Delivery:
     """The pipeline, as part of whatever flow calls it; judged on rows from ``since`` on."""
     snapshot = data.take_in(workspace)
+    triggers.trained(workspace)
     rows, known = training.assemble(workspace, None)
     trained = training.fit(workspace, rows, known, since)
     candidate = training.publish(workspace, trained, snapshot, cause)
@@ -57,9 +59,14 @@ def deliver(cause: str = "manual") -> State[None]:
     release is held.
 
     Args:
-        cause: Why: ``first``, ``manual``, ``schedule``, or an incident's id.
+        cause: Why: ``first``, ``manual``, ``schedule``, or what ``triggers.due`` names; of these
+            one that has been answered meanwhile ends *Completed* with nothing done.
     """
-    done = deliver_once(open_workspace(), cause)
+    workspace = open_workspace()
+    start = triggers.take(workspace, cause)
+    if start is None:
+        return State(type=StateType.COMPLETED, message=f"{cause}: answered meanwhile")
+    done = deliver_once(workspace, cause, start.since)
     version = done.candidate.version
     if done.promoted:
         return State(type=StateType.COMPLETED, name="Promoted", message=f"{version} is in service")

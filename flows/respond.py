@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State, StateType
 
@@ -28,20 +30,23 @@ def respond(incident_id: str) -> State[None]:
     if incident is None:
         return State(type=StateType.COMPLETED, message=f"{incident_id} needs no response")
     try:
-        done = deliver_once(workspace, incident.id, stage.began(workspace, incident))
+        since = stage.began(workspace, incident, workspace.clock.now())
+        done = deliver_once(workspace, incident.id, since)
     except Exception as err:  # raised again: the run fails, and the incident is not forgotten
         stage.broken_off(workspace, incident, str(err))
         notifying.notify(workspace, return_state=True)
         raise
-    ended = _close(workspace, incident, done)
+    ended = _close(workspace, incident, done, since)
     # Its state is kept and not raised: what a channel does not take is told by the next sweep.
     notifying.notify(workspace, return_state=True)
     return ended
 
 
-def _close(workspace: Workspace, incident: Incident, done: Delivery) -> State[None]:
+def _close(
+    workspace: Workspace, incident: Incident, done: Delivery, since: datetime
+) -> State[None]:
     if done.promoted:
-        healed = stage.promoted(workspace, incident, done.candidate.version)
+        healed = stage.promoted(workspace, incident, done.candidate.version, since)
         # Its state is kept and not raised: a page that fails is shown as failed and heals nothing.
         watching.explain_incident(workspace, healed, return_state=True)
         return State(type=StateType.COMPLETED, name="Healed", message=healed.note)
@@ -49,7 +54,8 @@ def _close(workspace: Workspace, incident: Incident, done: Delivery) -> State[No
         asked = stage.held(workspace, incident, f"{done.candidate.version} held: {done.reason}")
         watching.explain_incident(workspace, asked, return_state=True)
         return State(type=StateType.FAILED, name="NeedsPerson", message=asked.note)
-    after = stage.failed(workspace, incident, f"{done.candidate.version} refused: {done.reason}")
+    refusal = f"{done.candidate.version} refused: {done.reason}"
+    after = stage.failed(workspace, incident, refusal, since)
     if after.status == Status.NEEDS_PERSON:
         watching.explain_incident(workspace, after, return_state=True)
     return State(type=StateType.FAILED, name="Refused", message=after.note)

@@ -53,6 +53,7 @@ def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
     now = workspace.clock.now()
     for incident in stage.waiting(workspace, now):
         yield partial(watching.emit, workspace, incident)
+    yield partial(watching.tell_due, workspace, now, again=True)
     yield partial(online.forget, workspace, now)
     yield partial(retention.forget, workspace, now)
     yield partial(watching.watch_the_watchers, workspace, now, "sweep")

@@ -26,6 +26,7 @@ def watch() -> State[None]:
     watching.watch_the_watchers(workspace, now, "watch")
     for incident in respond.waiting(workspace, now):
         watching.emit(workspace, incident)
+    watching.tell_due(workspace, now, again=False)
     # Its state is kept and not raised: what a channel does not take is told by the next sweep.
     notifying.notify(workspace, return_state=True)
     return State(type=StateType.COMPLETED, message=message)

@@ -125,6 +125,7 @@ def environment(workspace: Workspace, ports: Ports) -> dict[str, str]:
     """Environment of every process of the platform: never a developer's own Prefect profile."""
     python = Path(sys.executable)
     socket_file = _warm_socket(workspace.root)
+    every = workspace.project.train.every
     return {
         "SETPOINT_ROOT": str(workspace.root),
         "SETPOINT_PROJECT": str(workspace.project_file),
@@ -132,6 +133,7 @@ def environment(workspace: Workspace, ports: Ports) -> dict[str, str]:
         "SETPOINT_WARM_SOCKET": str(socket_file),
         "SETPOINT_FLOW_COMMAND": f"{python} -S {CODE / 'deployments' / 'warm_engine.py'}",
         "SETPOINT_WATCH_SECONDS": f"{workspace.project.watch.schedule.total_seconds():g}",
+        "SETPOINT_TRAIN_SECONDS": f"{every.total_seconds():g}" if every else "",
         "PREFECT_HOME": str(workspace.root / "prefect"),
         "PREFECT_PROFILES_PATH": str(workspace.root / "prefect" / "profiles.toml"),
         "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",

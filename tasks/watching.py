@@ -11,11 +11,12 @@ from prefect.events import emit_event
 from setpoint.domain.findings import Verdict
 from setpoint.domain.incidents import Incident
 from setpoint.report.loop import write_loop_report
-from setpoint.stages import explain, watch, watchers
+from setpoint.stages import explain, triggers, watch, watchers
 from setpoint.workspace import Workspace
 from tasks import show
 
 EVENT = "setpoint.incident.opened"
+TRAINING_DUE = "setpoint.training.due"
 
 
 @task(name="look", cache_policy=NO_CACHE)
@@ -72,6 +73,31 @@ def emit(workspace: Workspace, incident: Incident) -> None:
             "findings": [f.to_dict() for f in incident.findings],
         },
     )
+
+
+@task(name="training due", cache_policy=NO_CACHE)
+def tell_due(workspace: Workspace, now: datetime, *, again: bool) -> None:
+    """Tell Prefect of trainings that are to be started.
+
+    Args:
+        workspace: The project.
+        now: Event time.
+        again: Also of those that were told before: an event can be lost.
+    """
+    name = workspace.project.name
+    for cause in triggers.due(workspace, now):
+        told = f"told_due:{cause}"
+        if workspace.state.recall(told) and not again:
+            continue
+        emit_event(
+            event=TRAINING_DUE,
+            resource={
+                "prefect.resource.id": f"setpoint.model.{name}",
+                "prefect.resource.name": name,
+            },
+            payload={"cause": cause},
+        )
+        workspace.state.remember(told, now.isoformat())
 
 
 @task(name="drift page", cache_policy=NO_CACHE)

@@ -41,6 +41,7 @@ from setpoint.domain.world import World, generate
 from setpoint.errors import TrainingError
 from setpoint.stages import respond, train
 from setpoint.stages.assemble import History
+from setpoint.stages.broken import NEWEST
 from setpoint.stages.ingest import Ingested
 from setpoint.stages.worldfiles import PROJECT
 from setpoint.workspace import StreamClock, Workspace
@@ -162,7 +163,10 @@ def cards(scenario: Scenario, seed: int, root: Path, memo: Memo) -> tuple[Replay
     features = project.features
     if scenario.selective:
         features = features.model_copy(update={"risks": ()})
-    project = project.model_copy(update={"train": training, "features": features})
+    held = {n: s for n, s in project.setpoints.items() if s.metric != "precision"}
+    project = project.model_copy(
+        update={"train": training, "features": features, "setpoints": held}
+    )
     workspace = Workspace(project, PROJECT, root, Environment(), replay=True)
     world = generate(scenario.config(seed))
     begin = world.config.start + timedelta(days=BEGIN)
@@ -263,13 +267,15 @@ def _figures(run: Run, money: Money) -> dict[str, Any]:
 
 
 def _with_owner(loop: Setpoint, repaired: datetime | None) -> Policy:
-    """The loop, and the owner of the data, who ends incidents about them once they are repaired."""
+    """The loop, and the owner of the data, who ends incidents about them once they are repaired
+    and the newest decisions show it.
+    """
 
     def policy(run: Run, now: datetime) -> None:
         loop(run, now)
-        if repaired is None or now < repaired:
-            return
         workspace = run.replay.workspace
+        if repaired is None or now < repaired + workspace.project.watch.window / NEWEST:
+            return
         for incident in workspace.state.incidents(only_open=True):
             if incident.cause == Cause.FAULT:
                 respond.by_person(workspace, incident.id, "the data are repaired", retry=False)

@@ -8,23 +8,23 @@ from typing import Any
 
 from setpoint.domain.world import DEMO, Drift, WorldConfig
 
-WARM_UP, HISTORY, STREAM, DRIFT_AFTER = 37, 40, 40, 10
+WARM_UP, HISTORY, STREAM, DRIFT_AFTER = 37, 70, 40, 10
 """Days: before anything trains, so that features over 30 days that ended 7 days ago are
 whole; of what the first model knows; of the stream; of the stream before the drift."""
 BEGIN = WARM_UP + HISTORY
 DRIFT_DAY = BEGIN + DRIFT_AFTER
-TRAINED_DAYS = 30
+TRAINED_DAYS = 60
 """Every policy trains on so many days of complete labels: those of ``HISTORY``, ten days old."""
 FAULT_DAYS = 15
 """Days until a fault's owner has repaired it, whoever asked for it."""
 
 WORLD = replace(
     DEMO,
-    customers=400,
-    terminals=800,
+    customers=1200,
+    terminals=2400,
     days=BEGIN + STREAM,
-    compromised_terminals_per_day=2 / 3,
-    compromised_customers_per_day=2 / 3,
+    compromised_terminals_per_day=2 * 3 / 3,
+    compromised_customers_per_day=2 * 3 / 3,
 )
 """The demo's world with its rate of fraud, a third smaller."""
 
@@ -75,7 +75,7 @@ SCENARIOS = (
         Drift("concept", DRIFT_DAY, strength=0.5),
         {
             "compromised_terminals_per_day": 0.0,
-            "compromised_customers_per_day": 2.0,
+            "compromised_customers_per_day": 6.0,
             "never_disputed": 1.0,
         },
         selective=True,

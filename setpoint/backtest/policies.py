@@ -20,11 +20,12 @@ from setpoint.backtest.replay import Replay, Run, Served
 from setpoint.domain.bundle import read_bundle
 from setpoint.domain.drift import psi
 from setpoint.domain.findings import Outcome, Verdict
+from setpoint.domain.follow_up import FollowUp
 from setpoint.domain.incidents import Cause, Incident, Status
 from setpoint.domain.profile import Profile, build_profile, count
 from setpoint.domain.training import Rows
 from setpoint.errors import BundleError, DataError, TrainingError
-from setpoint.stages import gate, respond, train, watch
+from setpoint.stages import follow_up, gate, respond, train, watch
 from setpoint.stages.train import Training
 from setpoint.workspace import StreamClock
 
@@ -149,12 +150,17 @@ class Setpoint:
             taken = respond.take(workspace, incident.id, "backtest")
             if taken is not None:
                 self._respond(run, taken, now)
+        due = follow_up.due(workspace, now)
+        if due is not None and now < self._replay.end:
+            follow_up.take(workspace, due.cause, now)
+            self._follow(run, due, now)
 
     def _respond(self, run: Run, taken: Incident, now: datetime) -> None:
         """What the respond flow would have done, without a release."""
         workspace, tally, tell = self._replay.workspace, run.tally, self._replay.tell
+        since = respond.began(workspace, taken, now, run.log)
         try:
-            training = run.learn(now, respond.began(workspace, taken))
+            training = run.learn(now, since)
             challenger, verdict = self._publish(training, taken.id)
             tally.trained += 1
             refusal = "" if verdict.passed else f"{challenger} refused: {verdict.summary()}"
@@ -162,15 +168,28 @@ class Setpoint:
             refusal = f"not trained: {err.what}"
         if refusal:
             tell(f"  {refusal}")
-            after = respond.failed(workspace, taken, refusal)
+            after = respond.failed(workspace, taken, refusal, since)
             if after.status == Status.NEEDS_PERSON:
                 tally.gave_up.append(f"{after.id} since {now:%Y-%m-%d %H:%M}: {after.note}")
                 tell(f"  {after.id} needs a person")
             return
         run.serve(self._promote(challenger))
-        respond.promoted(workspace, taken, challenger)
+        respond.promoted(workspace, taken, challenger, since)
         tally.promoted.append(now)
         tell(f"  {challenger} promoted")
+
+    def _follow(self, run: Run, due: FollowUp, now: datetime) -> None:
+        """What the deliver flow would have done after a heal, without a release."""
+        try:
+            training = run.learn(now, due.since)
+            challenger, verdict = self._publish(training, due.cause)
+        except UNTRAINABLE as err:
+            self._replay.tell(f"  {due.cause} not trained: {err.what}")
+            return
+        run.tally.trained += 1
+        if verdict.passed:
+            run.serve(self._promote(challenger))
+        self._replay.tell(f"  {challenger}, {due.cause}: {verdict.summary()}")
 
     def _publish(self, training: Training, cause: str) -> tuple[str, Verdict]:
         workspace = self._replay.workspace

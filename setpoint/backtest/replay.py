@@ -17,6 +17,7 @@ from setpoint.domain.arrivals import integers
 from setpoint.domain.bundle import Bundle
 from setpoint.domain.training import Rows, TrainedModel, as_rows
 from setpoint.stages.assemble import History, cost_columns, final_labels
+from setpoint.stages.broken import inside, spans
 from setpoint.stages.gate import bundle_scores
 from setpoint.stages.ingest import Ingested
 from setpoint.stages.train import Training
@@ -110,7 +111,8 @@ def all_rows(workspace: Workspace, known: History) -> tuple[pa.Table, Rows]:
         "label": events["label"],
         "label_known_at": events["label_known_at"],
     }
-    columns |= {n: events[n] for n in wanted} | {f"f_{n}": features[n] for n in spec.names}
+    columns |= {n: events[n] for n in {*wanted, project.sticky_column} - set(columns)}
+    columns |= {f"f_{n}": features[n] for n in spec.names}
     return pa.table(columns), rows
 
 
@@ -191,7 +193,7 @@ class Run:
         told = pc.fill_null(pc.less_equal(table["label_known_at"], pa.scalar(now)), False)
         seen = np.asarray(pc.and_(told, pc.is_valid(table["label"])))
         ripe = micros(now - project.target.delay)
-        keep = rows.time <= ripe
+        keep = (rows.time <= ripe) & ~inside(spans(self.replay.workspace), rows.time)
         if project.train.history is not None:
             keep &= rows.time > ripe - project.train.history // timedelta(microseconds=1)
         if project.target.unlabelled == "drop":

@@ -103,6 +103,12 @@ def resolve(
     retry: Annotated[
         bool, typer.Option("--retry", help="Have it responded to again instead of ending it.")
     ] = False,
+    sound: Annotated[
+        bool,
+        typer.Option(
+            "--sound", help="Of a fault: the data were right; judge and train on them after all."
+        ),
+    ] = False,
     person: Person = None,
     project: ProjectFile = None,
     root: Root = None,
@@ -111,7 +117,8 @@ def resolve(
     from setpoint.stages.respond import by_person
 
     who = person or _user()
-    moved = by_person(workspace_of(project, root), incident, note, retry=retry, person=who)
+    workspace = workspace_of(project, root)
+    moved = by_person(workspace, incident, note, retry=retry, person=who, sound=sound)
     console.print(f"{moved.id} is {moved.status}: {moved.note}", markup=False)
 
 

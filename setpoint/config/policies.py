@@ -51,6 +51,12 @@ class Train(Section):
     judge_recent: Annotated[Share, Field(gt=0)] = Field(
         0.3, description="Latest share of the event time on which models are judged."
     )
+    every: PositiveDuration | None = Field(
+        None, description="Wall time between trainings, whatever the watch says; none: never."
+    )
+    labelled_batch: Annotated[Whole, Field(ge=1)] | None = Field(
+        None, description="Train again once so many labels have come since; none: never."
+    )
     trials: Annotated[Whole, Field(ge=1, le=500)] = Field(6, description="Optuna trials.")
     max_iter: Annotated[Whole, Field(ge=10, le=2000)] = Field(120, description="Trees, at most.")
     seed: Whole = 0
@@ -277,6 +283,9 @@ class Respond(Section):
     )
     least_loss: Share = Field(
         0.1, description="Loss worth a retraining, share of what decisions cost in training."
+    )
+    follow_ups: Annotated[Whole, Field(ge=0, le=10)] = Field(
+        5, description="Trainings after a heal, as the rows since the change grow."
     )
     cooldown: Duration = Field(timedelta(days=7), description="Event time between responses.")
     attempts: Annotated[Whole, Field(ge=1, le=20)] = Field(

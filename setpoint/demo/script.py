@@ -83,6 +83,8 @@ def prepare(script: Script, root: Path) -> tuple[Workspace, World]:
     project_file = root / "setpoint.yaml"
     text = PROJECT.read_text("utf-8").replace("seed: 0", f"seed: {script.seed}")
     text = text.replace("strategy: canary", f"strategy: {script.strategy}")
+    # It ends days after the heal, before a training that follows would be through.
+    text = text.replace("respond: {", "respond: {follow_ups: 0, ")
     if script.strategy in ("blue_green", "shadow"):
         text = text.replace("warm: 0s ", f"warm: {WARM} ")
     if script.drift == "blind_spot":

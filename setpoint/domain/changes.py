@@ -128,6 +128,32 @@ def watch_errors(
     return Cusum(base, raised, threshold(base, raised, false_alarm_rows))
 
 
+def rise_at(values: Any, least: int = 1) -> int:
+    """Where a mean most likely rose: the split that explains most of the squares (Hinkley 1970).
+
+    Args:
+        values: In order of time, [n], n >= 2.
+        least: Rows that both sides have at least, >= 1.
+
+    Returns:
+        The first row after the rise, ``least`` to ``n - least``; ``least`` where it never rose.
+
+    Raises:
+        DataError: There are too few rows for two sides.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    n = len(x)
+    if least < 1 or n < 2 * least:
+        raise DataError(
+            f"{n} rows for two sides of {least}",
+            where="rise_at",
+            fix="give two rows at least, and no more of them to a side than there are",
+        )
+    k = np.arange(least, n - least + 1)
+    below = k * x.mean() - np.cumsum(x)[k - 1]
+    return int(k[np.argmax(below / np.sqrt(k * (n - k)))])
+
+
 def threshold(base: float, raised: float, false_alarm_rows: float) -> float:
     """Evidence that is reached without a change once in ``false_alarm_rows`` rows, at most."""
     hit, miss = _steps(base, raised)

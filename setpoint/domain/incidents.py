@@ -157,6 +157,11 @@ class Incident:
         """Whether it is not resolved."""
         return self.status != Status.RESOLVED
 
+    @property
+    def stops_training(self) -> bool:
+        """Whether nothing but its answer is trained while it is open."""
+        return self.cause == Cause.FAULT or self.status in (Status.OPEN, Status.RESPONDING)
+
     def move(self, status: Status, *, note: str = "", at: datetime | None = None) -> Incident:
         """The incident in its next status.
 

@@ -26,6 +26,9 @@ LEAF_EXPLORED = 5
 MOST_OF_LEAF = 0.05
 """Share of the rows that a leaf is asked to hold at most for that."""
 
+TUNE_POSITIVES = 50
+"""A threshold that fewer positives choose is chance: the costliest few of them decide it."""
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -173,7 +176,8 @@ def split_rows(rows: Rows, holdout: float, judge_recent: float, since: int | Non
         holdout: Share of groups that judge.
         judge_recent: Latest share of the event time that tunes and judges; 1 for all.
         since: Tune and judge on rows from here on instead, microseconds since the epoch: what an
-            incident was about is not drowned in what was before it.
+            incident was about is not drowned in what was before it. Where those that tune have
+            fewer than ``TUNE_POSITIVES`` positives, it tunes on older ones, too.
 
     Raises:
         TrainingError: A part has no rows or only one class.
@@ -186,12 +190,15 @@ def split_rows(rows: Rows, holdout: float, judge_recent: float, since: int | Non
         )
     shares = {g: hash_share(g) for g in set(rows.group.tolist())}
     share = np.array([shares[g] for g in rows.group.tolist()])
-    if since is None:
-        since = rows.time.max() - judge_recent * (rows.time.max() - rows.time.min())
-    recent = rows.time >= since
+    recent = rows.time >= rows.time.max() - judge_recent * (rows.time.max() - rows.time.min())
     tune_edge = holdout + (1 - holdout) * 0.25
-    judge = rows.take((share < holdout) & recent)
-    tune = rows.take((share >= holdout) & (share < tune_edge) & recent)
+    tunes = (share >= holdout) & (share < tune_edge)
+    judged = recent
+    if since is not None:
+        judged = rows.time >= since
+        recent = rows.time >= _with_positives(rows.take(tunes), since)
+    judge = rows.take((share < holdout) & judged)
+    tune = rows.take(tunes & recent)
     fit = rows.take((share >= tune_edge) | ((share >= holdout) & ~recent))
     for name, part in (("fit", fit), ("tune", tune), ("judge", judge)):
         positives = int(part.label.sum())
@@ -203,6 +210,12 @@ def split_rows(rows: Rows, holdout: float, judge_recent: float, since: int | Non
                 fix="bring more labelled data, or lower train.holdout or raise train.judge_recent",
             )
     return Split(fit, tune, judge)
+
+
+def _with_positives(rows: Rows, since: int) -> int:
+    """From when on there are ``TUNE_POSITIVES`` positives, ``since`` at the latest."""
+    found = np.sort(rows.time[rows.label == 1])
+    return since if not len(found) else min(since, int(found[-min(TUNE_POSITIVES, len(found))]))
 
 
 @dataclass(frozen=True)

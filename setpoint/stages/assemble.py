@@ -9,10 +9,12 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from setpoint.domain.arrivals import integers
 from setpoint.domain.features import FeatureSpec
 from setpoint.domain.training import Rows, as_rows
 from setpoint.errors import DataError, StateError, TrainingError
 from setpoint.ports import DecisionQuery
+from setpoint.stages.broken import inside, spans
 from setpoint.workspace import Workspace
 
 _TIME = pa.timestamp("us", "UTC")
@@ -87,7 +89,8 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
     """Features of the rows whose labels are complete, with those labels.
 
     Features are computed over the whole history; rows younger than the label delay are left
-    out, positives and negatives alike, because only some of their positives are known yet.
+    out, positives and negatives alike, because only some of their positives are known yet. So are
+    rows of times at which the data were broken: a model would learn the fault.
 
     Args:
         workspace: The project.
@@ -111,6 +114,8 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
     if project.train.history is not None:
         start = pa.scalar(known.now - project.train.history - project.target.delay)
         keep = pc.and_(keep, pc.greater(known.events[project.data.event_time], start))
+    broken = inside(spans(workspace), integers(known.events[project.data.event_time]))
+    keep = pc.and_(keep, pa.array(~broken))
     if not pc.any(keep).as_py():
         raise TrainingError(
             f"none of {known.events.num_rows} rows has a complete label at {known.now:%Y-%m-%d}",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 
 from setpoint.adapters.fairlearn_groups import group_rates
+from setpoint.domain.arrivals import integers
 from setpoint.domain.bundle import Bundle
 from setpoint.domain.changes import Cusum, watch_errors
+from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.findings import Finding, Outcome, not_measured
 from setpoint.domain.gates import Judged, fairness_gate, setpoint_finding
 from setpoint.domain.loss import LOSS, Reference, loss_a_day
@@ -24,6 +26,10 @@ from setpoint.stages.maturity import known_ages
 from setpoint.stages.ripe import acted_by_score, judged_decisions, ripe_decisions, ripe_window
 from setpoint.workspace import Workspace
 
+LOSS_SHARE = 0.5
+"""Of the error rate, for the loss of money: it is what a retraining is weighed by."""
+LOSS_PARTS = (1.0, 0.5, 0.25)
+"""Newest parts of the window of which a loss is looked for; they share its error rate."""
 MISSES = "misses"
 """Name of the finding that the rate of missed positives has risen."""
 
@@ -38,12 +44,13 @@ def performance(
         log: Decisions.
         bundle: Of the version in service.
         now: Event time of the look.
-        error_rate: Chance of a false alarm of any of them, shared out evenly.
+        error_rate: Chance of a false alarm of any of them: ``LOSS_SHARE`` of it for money, the
+            rest shared out evenly.
     """
     declared = targets(workspace)
     groups = workspace.project.data.protected
     exploring = bundle.decision.exploration > 0
-    each = error_rate / (len(declared) + len(groups) + 2 + exploring)
+    each = (1 - LOSS_SHARE) * error_rate / (len(declared) + len(groups) + 1 + exploring)
     table = ripe_window(workspace, log, bundle.manifest.version, now)
     judged = judged_decisions(workspace, table, known_ages(bundle), now)
     found = [
@@ -57,25 +64,45 @@ def performance(
         for target in declared
     ]
     found = selected(workspace, log, bundle, now, found, each)
-    found.append(_loss(workspace, bundle, judged, each))
+    found.append(_loss(workspace, bundle, table, judged, now, LOSS_SHARE * error_rate))
     found.append(_misses(workspace, log, bundle, now, each, len(judged.label)))
     found += _fairness(workspace, table, judged, each)
     return found
 
 
-def _loss(workspace: Workspace, bundle: Bundle, judged: Judged, error_rate: float) -> Finding:
+def _loss(
+    workspace: Workspace,
+    bundle: Bundle,
+    table: pa.Table,
+    judged: Judged,
+    now: datetime,
+    error_rate: float,
+) -> Finding:
+    """Of the whole window and of its newest parts: a large loss shows before it fills a window."""
     kept = bundle.profile.get("cost")
     if kept is None:
         return not_measured(LOSS, "the bundle says nothing of what its decisions cost in training")
     rule = workspace.project
-    return loss_a_day(
-        Reference.from_dict(kept),
-        judged.cost,
-        days=rule.watch.window / timedelta(days=1),
-        worth=rule.respond.retraining_cost / (rule.respond.horizon / timedelta(days=1)),
-        least=rule.respond.least_loss,
-        error_rate=error_rate,
-    )
+    end, times = now - rule.label_age, integers(table["event_time"])
+    found = []
+    for part in LOSS_PARTS:
+        span = rule.watch.window * part
+        newest = times >= (end - span).timestamp() * MICROSECONDS
+        one = loss_a_day(
+            Reference.from_dict(kept),
+            judged.cost[newest],
+            days=span / timedelta(days=1),
+            worth=rule.respond.retraining_cost / (rule.respond.horizon / timedelta(days=1)),
+            least=rule.respond.least_loss,
+            error_rate=error_rate / len(LOSS_PARTS),
+        )
+        found.append(replace(one, reason=f"{one.reason}, by the newest {_span(span)}"))
+    return next((one for one in found if one.outcome == Outcome.FAILED), found[0])
+
+
+def _span(span: timedelta) -> str:
+    days = span / timedelta(days=1)
+    return f"{days:g} days" if days >= 1 else f"{days * 24:g} hours"
 
 
 def _misses(

@@ -5,10 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+import numpy as np
+import pyarrow as pa
+
+from setpoint.domain.changes import rise_at
+from setpoint.domain.follow_up import grown
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage
+from setpoint.domain.training import hash_share
 from setpoint.errors import StateError
+from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages import broken, follow_up
+from setpoint.stages.assemble import cost_columns
+from setpoint.stages.ripe import judged_decisions, ripe_decisions
 from setpoint.workspace import Workspace
+
+UNLABELLED = frozenset({Cause.DRIFT, Cause.ESTIMATE, Cause.UNUSUAL, Cause.COVERAGE})
+"""Causes that show before any label does."""
+PARTS = 8
+"""A change is dated so that each side has so large a part of the watch window, at least."""
+CAP = 0.9
+"""Quantile of what costly decisions cost at which a cost is capped to date a change."""
 
 
 def take(workspace: Workspace, incident_id: str, run: str) -> Incident | None:
@@ -17,17 +34,26 @@ def take(workspace: Workspace, incident_id: str, run: str) -> Incident | None:
     Raises:
         StateError: There is no such incident.
     """
-    if not _ripe(workspace, incident_id, workspace.clock.now()):
+    if not _ripe(workspace, workspace.state.incident(incident_id), workspace.clock.now()):
         return None
     return workspace.state.take_incident(incident_id, run)
 
 
-def _ripe(workspace: Workspace, incident_id: str, now: datetime) -> bool:
-    """Whether its time has come, and the data can be trained on."""
+def _ripe(workspace: Workspace, incident: Incident, now: datetime) -> bool:
+    """Whether its time has come, and the data can be trained on.
+
+    What was seen without labels is answered once half a window since then has some: before, a
+    model would be trained on what the one in service knows.
+    """
     if any(one.cause == Cause.FAULT for one in workspace.state.incidents(only_open=True)):
         return False
-    after = workspace.state.recall(f"retry_after:{incident_id}")
-    return after is None or now >= datetime.fromisoformat(after)
+    after = workspace.state.recall(f"retry_after:{incident.id}")
+    if after is not None:
+        return now >= datetime.fromisoformat(after)
+    if incident.cause not in UNLABELLED:
+        return True
+    project = workspace.project
+    return now >= incident.opened_at - project.watch.window / 2 + project.target.delay
 
 
 def taken(workspace: Workspace) -> list[Incident]:
@@ -63,22 +89,63 @@ def waiting(workspace: Workspace, now: datetime) -> list[Incident]:
     found = []
     for incident in workspace.state.incidents(only_open=True):
         urgent = incident.status == Status.OPEN and incident.severity == Severity.HIGH
-        if urgent and _ripe(workspace, incident.id, now):
+        if urgent and _ripe(workspace, incident, now):
             found.append(incident)
     return found
 
 
-def began(workspace: Workspace, incident: Incident) -> datetime:
-    """From when on candidates are judged: the window that opened the incident and the one before.
+def began(
+    workspace: Workspace, incident: Incident, now: datetime, log: DecisionLog | None = None
+) -> datetime:
+    """From when on candidates are judged: when the decisions of the champion became dearer.
 
-    A fault that takes more than one window to be proven began before the window that proved it.
+    A fault that takes more than one window to be proven began before the window that proved it, so
+    it is looked for in that one and the one before. The customers that judge candidates have no
+    say: rows chosen because the champion did badly on them would flatter whoever it is held beside.
+    What was seen without labels began with the window that showed it.
+
+    Args:
+        workspace: The project.
+        incident: What is responded to.
+        now: Event time; labels that are ripe by then count.
+        log: Decisions, if not the workspace's own.
     """
-    return incident.opened_at - workspace.project.label_age - 2 * workspace.project.watch.window
+    project = workspace.project
+    window = project.watch.window
+    if incident.cause in UNLABELLED:
+        return incident.opened_at - window
+    earliest = incident.opened_at - project.label_age - 2 * window
+    sticky = project.sticky_column
+    wanted = tuple(sorted({*cost_columns(workspace), sticky}))
+    query = DecisionQuery(start=earliest, version=incident.version, request=wanted)
+    table = ripe_decisions(workspace, log or workspace.decisions, query, now)
+    shares = [hash_share(str(value)) for value in table[sticky].to_pylist()]
+    table = table.filter(pa.array([share >= project.train.holdout for share in shares], pa.bool_()))
+    # Two windows hold as many rows as this or more: a side has an eighth of a window at least.
+    least = table.num_rows // (2 * PARTS)
+    if not least:
+        return earliest
+    cost = judged_decisions(workspace, table).cost
+    # One large fraud must not date the change.
+    capped = np.minimum(cost, np.quantile(cost[cost > 0], CAP)) if (cost > 0).any() else cost
+    found: datetime = table["event_time"][rise_at(capped, least)].as_py()
+    return found
 
 
-def promoted(workspace: Workspace, incident: Incident, version: str) -> Incident:
-    """The challenger was promoted: the incident is over."""
+def promoted(
+    workspace: Workspace, incident: Incident, version: str, since: datetime | None = None
+) -> Incident:
+    """The challenger was promoted: the incident is over.
+
+    Args:
+        workspace: The project.
+        incident: What it answers.
+        version: What was promoted.
+        since: From when on it was judged, where that is known: then more trainings follow.
+    """
     now = workspace.clock.now()
+    if since is not None:
+        follow_up.begin(workspace, incident.id, since, now)
     note = f"retrained; {version} promoted"
     return _move(workspace, incident, incident.move(Status.RESOLVED, note=note, at=now), now)
 
@@ -99,7 +166,13 @@ def after_release(workspace: Workspace, rollout: Rollout) -> None:
 
 
 def by_person(
-    workspace: Workspace, incident_id: str, note: str, *, retry: bool, person: str = ""
+    workspace: Workspace,
+    incident_id: str,
+    note: str,
+    *,
+    retry: bool,
+    person: str = "",
+    sound: bool = False,
 ) -> Incident:
     """A person ends an incident, or has it responded to again.
 
@@ -109,6 +182,8 @@ def by_person(
         note: Why, in the person's words.
         retry: Open it again, with all attempts, instead of ending it.
         person: Who it is, for the note and the ledger.
+        sound: Of a fault: the data were right all the time, so what was decided on them meanwhile
+            is judged and trained on.
 
     Raises:
         StateError: There is no such incident, it has ended, or it moved meanwhile.
@@ -125,11 +200,23 @@ def by_person(
         raise StateError(
             f"{incident_id} has moved meanwhile", where="incidents", fix="look at it again"
         )
+    if sound:
+        workspace.state.remember(broken.sound(incident.id), now.isoformat())
     return moved
 
 
-def failed(workspace: Workspace, incident: Incident, reason: str) -> Incident:
-    """A response came to nothing: open again for the next run, or for a person."""
+def failed(
+    workspace: Workspace, incident: Incident, reason: str, since: datetime | None = None
+) -> Incident:
+    """A response came to nothing: open again for the next run, or for a person.
+
+    Args:
+        workspace: The project.
+        incident: What was responded to.
+        reason: Why it came to nothing.
+        since: From when on the candidate was judged, where that is known: it is tried again when
+            the rows since then have grown by enough to say more (``domain.follow_up``).
+    """
     now = workspace.clock.now()
     rule = workspace.project.respond
     key = f"attempts:{incident.id}"
@@ -138,7 +225,10 @@ def failed(workspace: Workspace, incident: Incident, reason: str) -> Incident:
     note = f"attempt {attempts} of {rule.attempts}: {reason}"
     if attempts >= rule.attempts:
         return _move(workspace, incident, incident.move(Status.NEEDS_PERSON, note=note), now)
-    workspace.state.remember(f"retry_after:{incident.id}", (now + rule.retry_after).isoformat())
+    again = now + rule.retry_after
+    if since is not None:
+        again = max(again, grown(since, now, now - workspace.project.target.delay))
+    workspace.state.remember(f"retry_after:{incident.id}", again.isoformat())
     return _move(workspace, incident, incident.move(Status.OPEN, note=note), now)
 
 

@@ -17,6 +17,7 @@ from setpoint.domain.gates import Judged
 from setpoint.domain.maturity import LabelAges, weighted_costs
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.assemble import cost_columns
+from setpoint.stages.broken import inside, spans
 from setpoint.workspace import Workspace
 
 
@@ -53,6 +54,8 @@ def ripe_decisions(
 def with_ripe_labels(workspace: Workspace, table: pa.Table, now: datetime) -> pa.Table:
     """Decisions as they were known at a moment, labels filled in; those without are left out.
 
+    So are those that were made on broken data.
+
     Args:
         workspace: The project.
         table: Served decisions, each old enough for its label.
@@ -62,7 +65,8 @@ def with_ripe_labels(workspace: Workspace, table: pa.Table, now: datetime) -> pa
     if workspace.project.target.unlabelled == "negative":
         label = pc.fill_null(label, pa.scalar(0, pa.int8()))
     table = table.set_column(table.column_names.index("label"), "label", label)
-    return table.filter(pc.is_valid(table["label"]))
+    broken = inside(spans(workspace), integers(table["event_time"]))
+    return table.filter(pc.and_(pc.is_valid(table["label"]), pa.array(~broken)))
 
 
 def known_labels(table: pa.Table, now: datetime) -> pa.ChunkedArray:

@@ -28,6 +28,7 @@ from setpoint.domain.profile import Profile
 from setpoint.domain.series import unusual
 from setpoint.domain.windows import WindowRecord
 from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages.broken import NEWEST
 from setpoint.stages.estimates import estimates
 from setpoint.stages.performance import performance
 from setpoint.stages.skew import skew
@@ -38,8 +39,6 @@ TOGETHER = 0.1
 """Of the error rate of drift, for all columns at once."""
 SHARES = {"labels": 0.5, "drift": 0.3, "estimates": 0.1, "series": 0.1}
 """Of the error rate of a window. By labels is most, for that is what is acted on."""
-NEWEST = 3
-"""One part of so many of a window, its newest, shows a fault: it began at a moment."""
 
 
 @dataclass(frozen=True)
@@ -237,11 +236,25 @@ def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, boo
             continue
         incident = Incident("", cause, severity, status, window.end, window.version, findings)
         opened.append(workspace.state.open_incident(triaged(workspace, incident, window.findings)))
-    if Cause.FAULT not in causes:
+    if Cause.FAULT in causes:
+        _explain(workspace, window, opened)
+    else:
         _end_watching(workspace, window, set(causes))
     # Last: a look that was killed before it had its say is made again.
     workspace.state.keep_window(WindowRecord(window.end, window.version, window.findings))
     return opened
+
+
+def _explain(workspace: Workspace, window: Window, opened: list[tuple[Incident, bool]]) -> None:
+    """End what a fault had opened before it was told from drift: it must not be retrained on."""
+    fault = next(one for one, _ in opened if one.cause == Cause.FAULT)
+    since = fault.opened_at - workspace.project.watch.window / NEWEST
+    for incident in workspace.state.incidents(only_open=True):
+        idle = incident.status in (Status.OPEN, Status.WATCHING)
+        if idle and incident.cause != Cause.FAULT and incident.opened_at >= since:
+            note = f"explained by {fault.id}: the data were broken"
+            ended = incident.move(Status.RESOLVED, note=note, at=window.end)
+            workspace.state.move_incident(incident, ended, window.end)
 
 
 def _end_watching(workspace: Workspace, window: Window, failing: set[Cause]) -> None:

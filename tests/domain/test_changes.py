@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.domain.changes import Cusum, threshold, watch_errors
+from setpoint.domain.changes import Cusum, rise_at, threshold, watch_errors
 from setpoint.errors import DataError
 
 ERRORS = st.lists(st.booleans(), max_size=120)
@@ -101,3 +101,26 @@ def test_impossible_designs_are_errors(
 ) -> None:
     with pytest.raises(DataError):
         watch_errors(errors, rows, between, ratio)
+
+
+@given(st.integers(40, 160), st.integers(0, 1000))
+def test_a_rise_is_dated_where_it_is(at: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=200) + np.where(np.arange(200) >= at, 6.0, 0.0)
+    assert abs(rise_at(values, 5) - at) <= 2
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=60), st.integers(1, 30))
+def test_both_sides_of_a_rise_have_as_many_rows_as_are_wanted(
+    values: list[float], least: int
+) -> None:
+    if len(values) < 2 * least:
+        with pytest.raises(DataError, match="for two sides"):
+            rise_at(values, least)
+        return
+    assert least <= rise_at(values, least) <= len(values) - least
+
+
+def test_a_fall_is_no_rise() -> None:
+    falls = np.where(np.arange(100) < 50, 5.0, 0.0)
+    assert rise_at(falls, 10) in (10, 90)

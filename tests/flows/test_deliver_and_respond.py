@@ -128,3 +128,27 @@ def test_a_page_that_cannot_be_made_changes_nothing_about_the_response(project: 
     assert workspace.state.incident(incident.id).status == Status.NEEDS_PERSON
     written = [page.name for page in (workspace.root / "reports").iterdir()]
     assert written == [f"{incident.id}-report.html"]
+
+
+def test_a_training_that_was_answered_meanwhile_ends_with_nothing_done(project: Path) -> None:
+    from flows.deliver import deliver
+    from setpoint.domain.follow_up import PREFIX
+
+    for cause in (PREFIX + "small-1", "labelled batch"):
+        state = deliver(cause, return_state=True)
+        assert state.is_completed() and state.message == f"{cause}: answered meanwhile"
+    assert open_workspace().state.ledger() == []
+
+
+def test_a_due_training_is_told_once_and_by_the_sweep_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import watching
+
+    told: list[str] = []
+    monkeypatch.setattr(watching, "emit_event", lambda **kw: told.append(kw["payload"]["cause"]))
+    monkeypatch.setattr(watching.triggers, "due", lambda *_: ["labelled batch"])
+    workspace = open_workspace()
+    for again in (False, False, True):
+        watching.tell_due.fn(workspace, datetime(2026, 2, 1, tzinfo=UTC), again=again)
+    assert told == ["labelled batch"] * 2

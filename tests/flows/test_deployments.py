@@ -43,6 +43,23 @@ def test_the_trigger_matches_the_event_that_is_emitted() -> None:
     assert trigger["match"]["setpoint.severity"] == "high"
 
 
+def test_the_trigger_of_a_training_matches_its_event() -> None:
+    from tasks.watching import TRAINING_DUE
+
+    trigger = next(r for r in ROWS if r["name"] == "deliver")["triggers"][0]
+    assert trigger["expect"] == [TRAINING_DUE]
+    assert fnmatch("setpoint.model.cards", trigger["match"]["prefect.resource.id"])
+
+
+def test_training_has_a_schedule_only_where_the_project_file_gives_one(tmp_path: Path) -> None:
+    from deployments.apply import scheduled
+
+    for seconds, expected in ((None, []), (86_400.0, [86_400.0])):
+        content = yaml.safe_load(scheduled(tmp_path, 42.0, seconds).read_text("utf-8"))
+        deliver = next(d for d in content["deployments"] if d["name"] == "deliver")
+        assert [s["interval"] for s in deliver["schedules"]] == expected
+
+
 def test_one_response_runs_at_a_time() -> None:
     respond = next(r for r in ROWS if r["name"] == "respond")
     assert respond["concurrency_limit"]["limit"] == 1

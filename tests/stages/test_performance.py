@@ -135,7 +135,7 @@ def test_setpoint_loss_and_fairness_are_judged_on_the_same_ripe_rows(served: Ser
     assert found["loss_a_day"].outcome == Outcome.FAILED
     assert found["loss_a_day"].value is not None and found["loss_a_day"].value > 0
     assert found["fairness_sex"].outcome == Outcome.FAILED
-    assert {f.error_rate for f in found.values() if f.error_rate} == {0.005 / 4}
+    assert {f.error_rate for f in found.values() if f.error_rate} == {0.5 * 0.005 / 3}
 
 
 def test_nothing_ripe_proves_nothing(served: Served) -> None:
@@ -151,3 +151,14 @@ def test_estimates_without_trusted_scores_prove_nothing(served: Served) -> None:
     assert told["estimated_recall"].outcome == Outcome.INCONCLUSIVE
     assert "not to be trusted" in told["estimated_recall"].reason
     assert not [f for f in found if f.outcome == Outcome.FAILED]
+
+
+def test_a_large_loss_shows_in_the_newest_part_before_it_fills_the_window(served: Served) -> None:
+    for day in range(1, 6):
+        now = served.day(day, missed=0.05)
+    assert served.look(now + DAY)["loss_a_day"].outcome == Outcome.PASSED
+    for day in range(6, 9):
+        now = served.day(day, missed=1.0)
+    found = served.look(now + DAY)["loss_a_day"]
+    assert found.outcome == Outcome.FAILED
+    assert found.sample < 6 * A_DAY and "by the newest" in found.reason

@@ -12,7 +12,9 @@ import pytest
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
+from setpoint.domain.training import hash_share
 from setpoint.errors import StateError
+from setpoint.ports import Decision, Label
 from setpoint.stages import respond
 from setpoint.workspace import StreamClock, Workspace
 from tests.stages.small import PROJECT, T0, make_workspace
@@ -56,6 +58,68 @@ def test_a_refused_retraining_is_not_tried_again_before_its_time(workspace: Work
     _at(workspace, T0 + timedelta(days=2))
     assert [i.id for i in respond.waiting(workspace, T0 + timedelta(days=2))] == [incident.id]
     assert _taken(workspace, incident).status == Status.RESPONDING
+
+
+def test_a_refused_retraining_waits_until_its_rows_can_say_more(workspace: Workspace) -> None:
+    incident = _opened(workspace)
+    respond.failed(workspace, _taken(workspace, incident), "refused", T0 - timedelta(days=41))
+    assert respond.waiting(workspace, T0 + timedelta(days=9)) == []
+    assert respond.waiting(workspace, T0 + timedelta(days=10)) != []
+
+
+def test_what_no_label_has_shown_is_answered_once_labels_tell_of_it(workspace: Workspace) -> None:
+    finding = Finding("psi", Outcome.FAILED, 0.5, 0.25, "ceiling", 500, 0.001, "moved", slice="x")
+    drift = Incident("", Cause.DRIFT, Severity.HIGH, Status.OPEN, T0, "v1", (finding,))
+    opened, _ = workspace.state.open_incident(drift)
+    window, delay = workspace.project.watch.window, workspace.project.target.delay
+    assert respond.began(workspace, opened, T0) == T0 - window
+    early = T0 - window / 2 + delay - timedelta(seconds=1)
+    assert respond.waiting(workspace, early) == []
+    assert respond.waiting(workspace, early + timedelta(seconds=1)) == [opened]
+
+
+def _decided(workspace: Workspace, judge: bool, dearer_from: int, days: int = 28) -> None:
+    """A hundred decisions a day of customers that judge or that do not; misses from a day on."""
+    held = [n for n in map(str, range(4000)) if (hash_share(n) < 0.4) == judge]
+    made, labels = [], []
+    for i in range(days * 100):
+        at = T0 - timedelta(days=days + 1 - i / 100)
+        missed = i // 100 >= dearer_from
+        made.append(
+            Decision(
+                id=held.pop(),
+                event_time=at,
+                request={},
+                features={},
+                score=0.1,
+                threshold=0.5,
+                action="approve",
+                reasons=(),
+                version="v1",
+                bundle_digest="0" * 64,
+            )
+        )
+        labels.append(Label(made[-1].id, int(missed), at))
+    workspace.decisions.append(made)
+    workspace.decisions.add_labels(labels)
+
+
+def test_a_response_is_judged_from_the_day_on_which_decisions_became_dearer(
+    workspace: Workspace,
+) -> None:
+    window = workspace.project.watch.window
+    days = round(2 * window / timedelta(days=1))
+    _decided(workspace, judge=False, dearer_from=days // 2 + 1, days=days)
+    began = respond.began(workspace, _opened(workspace), T0)
+    assert began == T0 - timedelta(days=days + 1) + timedelta(days=days // 2 + 1)
+
+
+def test_the_customers_that_judge_do_not_say_from_when_on(workspace: Workspace) -> None:
+    days = round(2 * workspace.project.watch.window / timedelta(days=1))
+    _decided(workspace, judge=False, dearer_from=days // 2 + 1, days=days)
+    before = respond.began(workspace, _opened(workspace), T0)
+    _decided(workspace, judge=True, dearer_from=1, days=days)
+    assert respond.began(workspace, _opened(workspace), T0) == before
 
 
 def test_nothing_is_retrained_while_data_are_broken(workspace: Workspace) -> None:

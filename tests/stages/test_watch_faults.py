@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from setpoint.domain.incidents import Cause, Severity, Status
-from setpoint.ports import Decision
-from setpoint.stages import respond
+from setpoint.domain.features import MICROSECONDS
+from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.ports import Decision, DecisionQuery, Label
+from setpoint.stages import broken, respond
+from setpoint.stages.assemble import history, training_rows
 from setpoint.stages.ingest import ingest
+from setpoint.stages.ripe import ripe_decisions
 from setpoint.stages.train import assemble, fit, publish
 from setpoint.stages.watch import look, respond_to
 from setpoint.workspace import Workspace
@@ -91,3 +95,51 @@ def test_drift_of_the_same_size_is_left_to_the_policy(
     moved = [line for line in found[Cause.DRIFT].headlines if line.startswith("moved most: ")]
     assert len(moved) == 1 and "x higher (PSI " in moved[0]
     assert moved[0] in workspace.state.incident(found[Cause.DRIFT].id).headlines
+
+
+def test_what_was_decided_on_broken_data_is_neither_judged_nor_learned(
+    trained: tuple[Workspace, str], tmp_path: Path
+) -> None:
+    workspace, version = trained
+    workspace.decisions.forget(NOW + timedelta(days=1))
+    _serve(workspace, version, tmp_path, times=100, plus=0)
+    window = look(workspace, NOW, version=version)
+    assert window is not None
+    [(incident, _)] = respond_to(workspace, window)
+    later = NOW + timedelta(days=9)
+    ids = [f"{tmp_path.name}{i}" for i in range(ROWS)]
+    workspace.decisions.add_labels([Label(one, 0, NOW) for one in ids])
+    everything = DecisionQuery(version=version)
+    rows, log = training_rows(workspace, history(workspace, later)), workspace.decisions
+    judged = ripe_decisions(workspace, log, everything, later)
+    begin = NOW - timedelta(days=2)
+    assert judged.num_rows == pytest.approx(ROWS * 4 / 6, abs=2)
+    assert max(judged["event_time"].to_pylist()) < begin
+    assert len(rows) > 0 and rows.time.max() < begin.timestamp() * MICROSECONDS
+    known = broken.spans(workspace)
+    respond.by_person(workspace, incident.id, "it was a sale", retry=False, sound=True)
+    assert broken.spans(workspace) == known[:-1]
+
+
+def test_what_a_fault_had_opened_before_it_was_told_from_drift_ends_with_it(
+    trained: tuple[Workspace, str], tmp_path: Path
+) -> None:
+    workspace, version = trained
+    workspace.decisions.forget(NOW + timedelta(days=1))
+    finding = Finding("caught", Outcome.FAILED, 0.1, 0.6, "floor", 500, 0.001, "broken")
+    opened = []
+    for cause, ago in ((Cause.PERFORMANCE, 1), (Cause.UNUSUAL, 3)):
+        at = NOW - timedelta(days=ago)
+        one = Incident("", cause, Severity.HIGH, Status.OPEN, at, version, (finding,))
+        opened.append(workspace.state.open_incident(one)[0])
+    _serve(workspace, version, tmp_path, times=100, plus=0)
+    window = look(workspace, NOW, version=version)
+    assert window is not None
+    [(fault, _)] = respond_to(workspace, window)
+    soon, long_before = (workspace.state.incident(one.id) for one in opened)
+    assert (soon.status, soon.note) == (
+        Status.RESOLVED,
+        f"explained by {fault.id}: the data were broken",
+    )
+    assert long_before.status == Status.OPEN
+    respond.by_person(workspace, fault.id, "the feed is mended", retry=False)

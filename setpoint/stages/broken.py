@@ -1,0 +1,47 @@
+"""Event times at which the data were broken: nothing is judged or learned by them.
+
+A fault is claimed by the newest part of a window (``watch.NEWEST``), so it began no earlier than
+that part did. It lasts until a person has ended its incident. A person who says that the data were
+right all the time takes it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from setpoint.domain.features import MICROSECONDS
+from setpoint.domain.incidents import Cause
+from setpoint.workspace import Workspace
+
+NEWEST = 3
+"""One part of so many of a window, its newest, shows a fault: it began at a moment."""
+Span = tuple[datetime, datetime]
+
+
+def spans(workspace: Workspace) -> list[Span]:
+    """From when to when each fault lasted, the end exclusive; one that is open lasts for ever."""
+    reach = workspace.project.watch.window / NEWEST
+    return [
+        (one.opened_at - reach, one.closed_at or datetime.max.replace(tzinfo=UTC))
+        for one in workspace.state.incidents()
+        if one.cause == Cause.FAULT and not workspace.state.recall(sound(one.id))
+    ]
+
+
+def sound(incident_id: str) -> str:
+    """Name of the fact that the data of an incident were right all the time."""
+    return f"sound:{incident_id}"
+
+
+def inside(found: Sequence[Span], time: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which event times, microseconds since the epoch, lie in one of the spans, [n]."""
+    broken = np.zeros(len(time), dtype=bool)
+    for begin, end in found:
+        broken |= (time >= begin.timestamp() * MICROSECONDS) & (
+            time < end.timestamp() * MICROSECONDS
+        )
+    return broken

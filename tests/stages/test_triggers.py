@@ -1,0 +1,90 @@
+"""Trainings that nobody asks for start once each, and not while something else comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.stages import follow_up, triggers
+from setpoint.stages.ingest import ingest
+from setpoint.workspace import StreamClock, Workspace
+from tests.stages.small import APART, T0, deliver, make_frame, make_workspace
+
+TEXT = APART.replace("trials: 1", "trials: 1, labelled_batch: 100") + "respond: {follow_ups: 2}\n"
+SINCE = T0 - timedelta(days=9)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    made = replace(make_workspace(tmp_path, TEXT), replay=True)
+    StreamClock(made.state).advance(T0)
+    yield made
+
+
+def _wait_for(workspace: Workspace, days: float) -> list[str]:
+    StreamClock(workspace.state).advance(T0 + timedelta(days=days))
+    return triggers.due(workspace, T0 + timedelta(days=days))
+
+
+def test_a_heal_is_followed_up_as_often_as_the_project_file_says(workspace: Workspace) -> None:
+    follow_up.begin(workspace, "small-1", SINCE, T0)
+    assert _wait_for(workspace, 1.9) == []
+    [cause] = _wait_for(workspace, 2.0)
+    start = triggers.take(workspace, cause)
+    assert start is not None and start.since == SINCE
+    assert triggers.take(workspace, cause) is None, "an event that came twice"
+    assert _wait_for(workspace, 4.4) == []
+    assert _wait_for(workspace, 4.6) == [cause]
+    assert triggers.take(workspace, cause) is not None
+    assert _wait_for(workspace, 400) == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [(Cause.PERFORMANCE, Status.OPEN), (Cause.FAULT, Status.NEEDS_PERSON)],
+)
+def test_an_open_incident_comes_first(workspace: Workspace, cause: Cause, status: Status) -> None:
+    follow_up.begin(workspace, "small-1", SINCE, T0)
+    finding = Finding("ranking", Outcome.FAILED, 0.5, 0.6, "floor", 500, 0.001, "broken")
+    opened = Incident("", cause, Severity.HIGH, status, T0, "v1", (finding,))
+    found, _ = workspace.state.open_incident(opened)
+    assert _wait_for(workspace, 3) == []
+    ended = found.move(Status.NEEDS_PERSON) if status == Status.OPEN else found
+    workspace.state.move_incident(found, ended, T0)
+    workspace.state.move_incident(ended, ended.move(Status.RESOLVED, at=T0), T0)
+    assert len(_wait_for(workspace, 3)) == 1
+
+
+def test_new_labels_start_a_training_once_there_are_as_many_as_declared(
+    workspace: Workspace,
+) -> None:
+    frame = make_frame(400)
+    labels = frame[["id", "bad"]].assign(known_at=frame["at"] + timedelta(hours=5))
+    deliver(workspace, "1.parquet", frame.drop(columns="bad"))
+    deliver(workspace, "1.parquet", labels.iloc[:100], "labels")
+    ingest(workspace)
+    assert triggers.due(workspace, T0) == [], "nothing was ever trained"
+    triggers.trained(workspace)
+    deliver(workspace, "2.parquet", labels.iloc[100:199], "labels")
+    ingest(workspace)
+    assert triggers.due(workspace, T0) == []
+    assert triggers.take(workspace, triggers.LABELS) is None
+    deliver(workspace, "3.parquet", labels.iloc[199:200], "labels")
+    ingest(workspace)
+    assert triggers.due(workspace, T0) == [triggers.LABELS]
+    assert triggers.take(workspace, triggers.LABELS) is not None
+    triggers.trained(workspace)
+    assert triggers.due(workspace, T0) == []
+
+
+@pytest.mark.parametrize("cause", ["manual", "schedule", "first"])
+def test_what_a_person_or_a_schedule_asks_for_is_always_done(
+    workspace: Workspace, cause: str
+) -> None:
+    assert triggers.take(workspace, cause) == triggers.Start()
