@@ -35,7 +35,8 @@ from setpoint.backtest.run import prepare
 from setpoint.config import Environment, Project, load_project
 from setpoint.domain.arrivals import with_arrival
 from setpoint.domain.incidents import Cause
-from setpoint.domain.training import Rows, hash_share
+from setpoint.domain.split import hash_share
+from setpoint.domain.training import Rows
 from setpoint.domain.validation import check_label
 from setpoint.domain.world import World, generate
 from setpoint.errors import TrainingError

@@ -12,7 +12,7 @@ from setpoint.domain.changes import rise_at
 from setpoint.domain.follow_up import grown
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage
-from setpoint.domain.training import hash_share
+from setpoint.domain.split import hash_share
 from setpoint.errors import StateError
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages import broken, follow_up

@@ -24,14 +24,13 @@ from setpoint.domain.gates import Judged, judge
 from setpoint.domain.metrics import average_precision, roc_auc
 from setpoint.domain.multivariate import sample
 from setpoint.domain.profile import build_profile
+from setpoint.domain.split import TUNE_POSITIVES, Split, split_rows
 from setpoint.domain.training import (
     Parameters,
     Rows,
-    Split,
     TrainedModel,
     finish,
     fit_pipeline,
-    split_rows,
     typical_values,
 )
 from setpoint.domain.validation import check_label
@@ -122,8 +121,21 @@ def fit(
         seed=project.train.seed,
         max_iter=project.train.max_iter,
         span_days=int(np.ptp(split.fit.time)) / (86_400 * MICROSECONDS),
+        recent_days=_recent_days(split.fit, start),
     )
     return Training(fitted[best], split, tried, known)
+
+
+def _recent_days(rows: Rows, since: int | None) -> float:
+    """Days since a change, if they have enough of both classes to train on alone; else 0."""
+    if since is None:
+        return 0.0
+    recent = rows.take(rows.time >= since)
+    positives = int(recent.label.sum())
+    enough = TUNE_POSITIVES <= positives <= len(recent) - TUNE_POSITIVES
+    if not enough or not np.isfinite(recent.numbers).any(axis=0).all():
+        return 0.0
+    return (int(rows.time.max()) - since) / (86_400 * MICROSECONDS)
 
 
 def _check_inputs(rows: Rows, names: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from setpoint.domain.features import MICROSECONDS, FeatureSpec
 from setpoint.domain.metrics import Cell, CostMatrix
+from setpoint.domain.split import TUNE_POSITIVES, hash_share, split_rows
 from setpoint.domain.training import (
     Parameters,
     Rows,
@@ -18,10 +19,8 @@ from setpoint.domain.training import (
     finish,
     fit_calibration,
     fit_pipeline,
-    hash_share,
     raw_scores,
     sample_weights,
-    split_rows,
     typical_values,
 )
 from setpoint.errors import TrainingError
@@ -79,6 +78,26 @@ def test_only_the_latest_rows_judge() -> None:
     edge = rows.time.max() - 0.4 * (rows.time.max() - rows.time.min())
     assert split.judge.time.min() >= edge and split.tune.time.min() >= edge
     assert split.fit.time.min() < edge
+
+
+def test_after_a_change_what_was_before_it_does_not_judge_and_tunes_only_where_it_must() -> None:
+    rows = make_rows(6000)
+    for ago, enough in ((40, True), (2, False)):
+        since = int(rows.time.max()) - ago * DAY
+        split = split_rows(rows, 0.3, 0.9, since)
+        assert split.judge.time.min() >= since
+        assert (split.tune.time.min() >= since) == enough
+        assert int(split.tune.label.sum()) >= TUNE_POSITIVES
+
+
+def test_rows_before_the_training_window_teach_nothing() -> None:
+    rows = make_rows(2000)
+    half = rows.time >= rows.time.max() - 50 * DAY
+    turned = replace(rows, label=np.where(half, rows.label, 1 - rows.label).astype(np.int8))
+    within = replace(QUICK, recent_days=50.0)
+    assert np.array_equal(
+        raw_scores(fit_pipeline(turned, within), rows), raw_scores(fit_pipeline(rows, within), rows)
+    )
 
 
 @pytest.mark.parametrize("label", [0, 1])

@@ -12,7 +12,7 @@ import pytest
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
-from setpoint.domain.training import hash_share
+from setpoint.domain.split import hash_share
 from setpoint.errors import StateError
 from setpoint.ports import Decision, Label
 from setpoint.stages import respond

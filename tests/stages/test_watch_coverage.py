@@ -93,7 +93,7 @@ def test_where_exploration_finds_little_all_is_well(trained: tuple[Workspace, st
     for name in ("found", "blind_spot", "label_coverage"):
         assert _of(window, name).outcome == Outcome.PASSED, name
     assert _of(window, "found").value == pytest.approx(100 / 136, abs=0.15)
-    assert _of(window, "blind_spot").error_rate == pytest.approx(0.02 / 2 / 5)
+    assert _of(window, "blind_spot").error_rate == pytest.approx(0.02 / 2 / 2 / 4)
 
 
 def test_a_blind_spot_is_a_matter_of_performance(trained: tuple[Workspace, str]) -> None:
