@@ -53,6 +53,33 @@ def _evidence(content: Any) -> str:
 
 
 @app.command()
+def replay(
+    decision: Annotated[str, typer.Argument(help="Id of a served decision.")],
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """Compute a past decision again from the record; ends non-zero where it comes out otherwise."""
+    from setpoint.stages.replay import replay as again
+
+    found = again(workspace_of(project, root), decision)
+    made = found.decision
+    console.print(
+        f"{made.id}: {made.action}, score {made.score:.6f}, by {made.version} at "
+        f"{made.event_time:%Y-%m-%d %H:%M:%S}, trace {made.trace_id or '-'}",
+        markup=False,
+    )
+    marks = {True: "equal", False: "differs", None: "not shown"}
+    for part in found.parts:
+        console.print(
+            f"  {part.name:9} {marks[part.equal]:9} {part.note}", markup=False, soft_wrap=True
+        )
+    if not found.equal:
+        console.print("[red]not equal to the record[/red]")
+        raise typer.Exit(1)
+    console.print("equal, bit for bit")
+
+
+@app.command()
 def answer(
     version: Annotated[str, typer.Argument(help="Version whose release is held.")],
     note: Annotated[str, typer.Option(help="Why; kept in the ledger.")],

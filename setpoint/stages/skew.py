@@ -53,7 +53,7 @@ def skew(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) 
     if served.num_rows < min(MIN_DECISIONS, rule.skew_sample):
         reason = f"{served.num_rows} decisions of the window are in a snapshot: ingest them first"
         return not_measured(SKEW, reason, outcome=Outcome.INCONCLUSIVE)
-    part = _relatives(known, spec.event_id, set(spec_entities(bundle)), served["id"])
+    part = relatives(known, spec.event_id, set(spec_entities(bundle)), served["id"])
     offline = compute(spec, part, known.labels)
     place = pc.index_in(served["id"], value_set=offline[spec.event_id].combine_chunks())
     return _compared(served, offline.take(place), bundle, rule.max_skew)
@@ -78,7 +78,7 @@ def _sample(served: pa.Table, rows: int) -> pa.Table:
     return served.take(order.slice(0, rows))
 
 
-def _relatives(known: History, event_id: str, entities: set[str], ids: pa.ChunkedArray) -> pa.Table:
+def relatives(known: History, event_id: str, entities: set[str], ids: pa.ChunkedArray) -> pa.Table:
     """Events that share an entity with one of the sample: all that its features look at."""
     mine = known.events.filter(pc.is_in(known.events[event_id], value_set=ids.combine_chunks()))
     keep = pc.is_in(known.events[event_id], value_set=ids.combine_chunks())
