@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from setpoint.cli import app
+from setpoint.cli.platform import STRATEGIES
 from setpoint.config import load_project
-from setpoint.demo import show_summary
+from setpoint.demo import prepare, show_summary
 from setpoint.demo.script import PROJECT, Script
 from setpoint.demo.summary import Played, event_days, summarise
 from setpoint.domain.world import DEMO, World, generate
@@ -81,6 +84,20 @@ def test_the_summary_that_is_shown_keeps_each_line_whole(
     assert "drift to alarm:              67.7 s   17.8 days of event time" in shown
     assert any(line.startswith("requests: ") and line.endswith("; 1 retraining") for line in shown)
     assert any(line.startswith("report: ") and line.endswith("summary.json") for line in shown)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_project_that_is_played_is_released_as_asked(strategy: str, tmp_path: Path) -> None:
+    script = Script(history=20, longest=5, strategy=strategy)
+    workspace, _ = prepare(script, tmp_path / "demo")
+    assert workspace.project.release.strategy == strategy
+    assert workspace.project.respond.follow_ups == 0
+
+
+def test_an_unknown_strategy_is_one_clear_error(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["demo", "--strategy", "canny", "--root", str(tmp_path / "d")])
+    assert told.exit_code == 2 and "canny" in told.output and "blue_green" in told.output
+    assert not (tmp_path / "d").exists()
 
 
 def test_a_world_that_stays_has_one_part(world: World) -> None:

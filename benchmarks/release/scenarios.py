@@ -84,7 +84,10 @@ def _to_zero(
 
 
 def _strategy(strategy: Strategy, *, promotes: bool) -> Scenario:
-    """A release by a strategy: of a version that is fit, or of one that is not."""
+    """A release by a strategy: of a version that is fit, or of one that is not.
+
+    An experiment takes minutes at the rate of the test suite, and is not among its few.
+    """
     experiment = strategy in ("ab", "bandit")
 
     def run(bench: Bench) -> tuple[Rollout | None, str]:
@@ -102,7 +105,7 @@ def _strategy(strategy: Strategy, *, promotes: bool) -> Scenario:
         return ended, _expect(ended, Stage.PROMOTED if promotes else Stage.ROLLED_BACK)
 
     word = "promotes" if promotes else "rolls back"
-    return Scenario(f"{strategy}: {word}", run)
+    return Scenario(f"{strategy}: {word}", run, small=not experiment)
 
 
 def _next(bench: Bench) -> str:
@@ -146,7 +149,7 @@ def _fault(name: str, fault: str) -> Scenario:
         ended = bench.wait(version)
         return ended, _expect(ended, Stage.ROLLED_BACK)
 
-    return Scenario(f"canary of a version {name}", run, small=fault == "hang")
+    return Scenario(f"canary of a version {name}", run, small=fault in ("hang", "slow"))
 
 
 def _kill_challenger(bench: Bench) -> tuple[Rollout | None, str]:
@@ -159,7 +162,9 @@ def _kill_challenger(bench: Bench) -> tuple[Rollout | None, str]:
 def _kill_champion(bench: Bench) -> tuple[Rollout | None, str]:
     version = _to_canary(bench)
     bench.kill(f"model-{bench.workspace.champion()}")
-    return bench.wait(version), ""
+    ended = bench.wait(version)
+    # nothing can be held beside a champion that does not answer
+    return ended, _expect(ended, Stage.ROLLED_BACK)
 
 
 def _kill_champion_alone(bench: Bench) -> tuple[Rollout | None, str]:
@@ -184,7 +189,8 @@ def _kill_run(bench: Bench) -> tuple[Rollout | None, str]:
 def _kill_prefect(bench: Bench) -> tuple[Rollout | None, str]:
     version = _to_canary(bench)
     bench.kill("prefect-server")
-    return bench.wait(version, sweeping=True), ""
+    ended = bench.wait(version, sweeping=True)
+    return ended, _expect(ended, Stage.PROMOTED)
 
 
 def _to_canary(bench: Bench) -> str:
@@ -221,7 +227,7 @@ def _fill(filler: Path) -> None:
 
 
 SCENARIOS = (
-    Scenario("canary: promotes", _strategy("canary", promotes=True).run, small=True),
+    _strategy("canary", promotes=True),
     _strategy("canary", promotes=False),
     _strategy("blue_green", promotes=True),
     _strategy("blue_green", promotes=False),
@@ -233,13 +239,13 @@ SCENARIOS = (
     _strategy("bandit", promotes=True),
     Scenario("kill -9 of the challenger in a canary", _kill_challenger, small=True),
     Scenario("kill -9 of the champion in a canary", _kill_champion, small=True),
-    Scenario("kill -9 of the only version", _kill_champion_alone),
+    Scenario("kill -9 of the only version", _kill_champion_alone, small=True),
     Scenario("kill -9 of the release's run", _kill_run),
-    Scenario("kill -9 of the Prefect server", _kill_prefect),
+    Scenario("kill -9 of the Prefect server", _kill_prefect, small=True),
     _fault("that hangs", "hang"),
     _fault("that answers 500", "error"),
     _fault("that takes a second", "slow"),
     _fault("that runs out of memory", "leak"),
-    Scenario("disk full under the decision log", _full_disk),
+    Scenario("disk full under the decision log", _full_disk, small=True),
 )
 """In the order in which they are played."""
