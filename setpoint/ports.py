@@ -231,7 +231,9 @@ class DecisionLog(Protocol):
     def add_labels(self, labels: Sequence[Label]) -> list[str]:
         """Attach labels to decisions; returns the ids no decision is known for.
 
-        Labels of unknown decisions are kept aside and attached when the decision comes.
+        Labels of unknown decisions are kept aside and attached when the decision comes. Of several
+        of an id the one with the latest ``known_at`` stands, of those of one moment the last told:
+        one that is sent again takes back no correction.
         """
         ...
 

@@ -54,7 +54,8 @@ def group_rates(
         metrics={"rate": rate, "n": count},
         y_true=label[keep],
         y_pred=acted[keep].astype(np.int8),
-        sensitive_features=np.asarray([str(g) for g in groups[keep]]),
+        # by name: of an array of one row it makes a number, and refuses it
+        sensitive_features={"group": [str(g) for g in groups[keep]]},
     )
     table = frame.by_group
     return [

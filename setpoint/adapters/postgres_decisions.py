@@ -74,7 +74,8 @@ FIND = f"SELECT {COLUMNS} FROM decisions WHERE NOT shadow AND id = ANY($1::text[
 KNOWN = "SELECT id FROM decisions WHERE NOT shadow AND id = ANY($1::text[])"
 LABEL = """INSERT INTO decision_labels (id, label, known_at)
 SELECT * FROM unnest($1::text[], $2::smallint[], $3::timestamptz[])
-ON CONFLICT (id) DO UPDATE SET label = excluded.label, known_at = excluded.known_at"""
+ON CONFLICT (id) DO UPDATE SET label = excluded.label, known_at = excluded.known_at
+WHERE excluded.known_at >= decision_labels.known_at"""
 FORGET = """WITH old AS (
     SELECT seq FROM decisions WHERE event_time < $1 AND seq <= $2 ORDER BY event_time LIMIT $3
 ), gone AS (
@@ -142,7 +143,7 @@ class PostgresDecisionLog:
         return found
 
     def add_labels(self, labels: Sequence[Label]) -> list[str]:
-        """Attach labels; a label of an id that has one replaces it.
+        """Attach labels; of several of an id the one that became known last stands.
 
         Labels of unknown decisions are kept and belong to the decision once it comes.
 
@@ -153,10 +154,8 @@ class PostgresDecisionLog:
             DataError: A time has no time zone, or an id has a NUL character.
             StateError: The store failed; unless it took too long, nothing was written.
         """
-        last = {
-            _plain(one.id, "id"): (one.label, check_aware(one.known_at, "known_at"))
-            for one in labels
-        }
+        in_time = sorted(labels, key=lambda one: check_aware(one.known_at, "known_at"))
+        last = {_plain(one.id, "id"): (one.label, one.known_at) for one in in_time}
         ids = sorted(last)
         columns = [ids, [last[one][0] for one in ids], [last[one][1] for one in ids]]
         self._link.run(lambda connection: connection.execute(LABEL, *columns))

@@ -221,7 +221,7 @@ class SqliteDecisionLog:
         return found
 
     def add_labels(self, labels: Sequence[Label]) -> list[str]:
-        """Attach labels; a label of an id that has one replaces it.
+        """Attach labels; of several of an id the one that became known last stands.
 
         Labels of unknown decisions are kept and belong to the decision once it comes.
 
@@ -238,7 +238,7 @@ class SqliteDecisionLog:
             self._connection.executemany(
                 "INSERT INTO decision_labels (id, label, known_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET label = excluded.label,"
-                " known_at = excluded.known_at",
+                " known_at = excluded.known_at WHERE excluded.known_at >= known_at",
                 rows,
             )
             for chunk in chunks(one.id for one in labels):

@@ -50,6 +50,12 @@ class Cusum:
     since: int = 0
     alarm_at: int | None = None
 
+    @property
+    def delay(self) -> float:
+        """Rows in which a rise to ``raised`` is found, about; fewer say nothing (Wald)."""
+        hit, miss = _steps(self.base, self.raised)
+        return self.threshold / (self.raised * hit + (1 - self.raised) * miss)
+
     def after(self, errors: Any) -> Cusum:
         """The test after more rows; the same however they are cut into pieces.
 

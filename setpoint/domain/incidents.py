@@ -38,6 +38,7 @@ CAUSES = {
     "fairness": Cause.FAIRNESS,
     "skew": Cause.SKEW,
     "label_coverage": Cause.COVERAGE,
+    "label_times": Cause.COVERAGE,
     "unusual": Cause.UNUSUAL,
     "misses": Cause.UNUSUAL,
     "heartbeat": Cause.MONITORING,

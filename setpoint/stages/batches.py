@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from setpoint.adapters.sources import BatchRef
 
 FUTURE = timedelta(days=1)
-"""How far event times may be ahead of the wall clock."""
+"""How far event times, and those of labels, may be ahead of the wall clock."""
 
 
 @dataclass(frozen=True)
@@ -238,12 +238,11 @@ def _rules_beyond_the_batch(
     if table == "events" and batches:
         for found, result in zip(rules, _ids(workspace, snapshot, batches), strict=True):
             found.append(result)
-        clock = workspace.clock
-        if isinstance(clock, WallClock):
-            latest = clock.now() + FUTURE
-            for found, batch in zip(rules, batches, strict=True):
-                at = batch.spec.column(batch.spec.event_time)
-                found.append(validation.not_in_the_future(at, batch.rows[at.name], latest))
+    clock = workspace.clock
+    for found, batch in zip(rules, batches, strict=True):
+        if isinstance(clock, WallClock) and batch.spec.event_time:
+            at, latest = batch.spec.column(batch.spec.event_time), clock.now() + FUTURE
+            found.append(validation.not_in_the_future(at, batch.rows[at.name], latest))
     noted: list[Batch] = []
     negative = _known_negative(workspace) if any(b.spec.label for b in batches) else ""
     for found, batch in zip(rules, batches, strict=True):

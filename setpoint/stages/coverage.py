@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -11,14 +12,16 @@ import pyarrow.compute as pc
 
 from setpoint.domain.arrivals import floats
 from setpoint.domain.bundle import Bundle
-from setpoint.domain.findings import Finding
+from setpoint.domain.findings import Finding, Outcome, check_value, not_measured
 from setpoint.domain.profile import Profile
 from setpoint.domain.selection import Selected, blind_spot, label_coverage, watch_recall
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.gate import targets
 from setpoint.stages.ripe import known_labels
-from setpoint.workspace import Workspace
+from setpoint.workspace import WallClock, Workspace
 
+LABEL_TIMES = "label_times"
+"""Name of the finding that labels are dated as no label can be."""
 COLUMNS = ("score", "threshold", "action", "label", "label_known_at", "label_propensity")
 
 
@@ -68,6 +71,34 @@ def selected_rows(workspace: Workspace, log: DecisionLog, version: str, now: dat
     window = DecisionQuery(end - project.watch.window, end, version, columns=COLUMNS)
     parts = [_part(batch, project.actions.positive, now) for batch in log.batches(window)]
     return Selected(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def label_times(workspace: Workspace, log: DecisionLog, version: str, now: datetime) -> Finding:
+    """How many labels are dated before their event, or after the look: whoever tells them must say.
+
+    What is dated before its event is taken as told, what is dated after the look as not known yet.
+    A replay has its labels beforehand, so there the latter is no mistake.
+
+    Args:
+        workspace: The project.
+        log: The decisions.
+        version: The version looked at.
+        now: Event time of the look.
+    """
+    project, before, after, labels = workspace.project, 0, 0, 0
+    start = now - project.label_age - project.watch.window
+    window = DecisionQuery(start, now, version, columns=("event_time", "label_known_at"))
+    live = isinstance(workspace.clock, WallClock)
+    for batch in log.batches(window):
+        told = batch["label_known_at"]
+        labels += len(told) - told.null_count
+        before += pc.sum(pc.less(told, batch["event_time"])).as_py() or 0
+        after += live and (pc.sum(pc.greater(told, pa.scalar(now))).as_py() or 0)
+    if not labels:
+        return not_measured(LABEL_TIMES, "there are no labels", outcome=Outcome.INCONCLUSIVE)
+    found = check_value(LABEL_TIMES, before + after, 0, "ceiling", sample=labels)
+    dated = f"{before} labels are dated before their event, {after} after the look"
+    return replace(found, reason=f"{dated}; correct their known_at") if before + after else found
 
 
 def _part(table: pa.Table, adverse: str, now: datetime) -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]

@@ -51,7 +51,7 @@ def ingest(workspace: Workspace) -> Ingested:
         DataError: A file cannot be read, lacks a column, or has changed since it was taken in; or
             there are no events or no labels yet.
         ValidationFailed: A batch breaks the declared schema, repeats an id of another batch, has
-            an event time in the future or a third label value; it was quarantined whole.
+            a time in the future or a third label value; it was quarantined whole.
     """
     new: list[str] = []
     refused: list[str] = []

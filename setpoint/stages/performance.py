@@ -20,7 +20,7 @@ from setpoint.domain.gates import Judged, fairness_gate, setpoint_finding
 from setpoint.domain.loss import LOSS, Reference, loss_a_day
 from setpoint.errors import DataError
 from setpoint.ports import DecisionLog, DecisionQuery
-from setpoint.stages.coverage import selected
+from setpoint.stages.coverage import label_times, selected
 from setpoint.stages.gate import targets
 from setpoint.stages.maturity import known_ages
 from setpoint.stages.ripe import acted_by_score, judged_decisions, ripe_decisions, ripe_window
@@ -64,6 +64,7 @@ def performance(
         for target in declared
     ]
     found = selected(workspace, log, bundle, now, found, each)
+    found.append(label_times(workspace, log, bundle.manifest.version, now))
     found.append(_loss(workspace, bundle, table, judged, now, LOSS_SHARE * error_rate))
     found.append(_misses(workspace, log, bundle, now, each, len(judged.label)))
     found += _fairness(workspace, table, judged, each)
@@ -129,6 +130,7 @@ def _misses(
     after = test.after(missed)
     ripe = now - workspace.project.label_age
     alarmed = after.alarm_at is not None
+    unseen = Outcome.PASSED if after.rows >= after.delay else Outcome.INCONCLUSIVE
     began = now if test.alarm_at is None else _alarmed(workspace, version)
     seen = {"test": asdict(after), "until": ripe.isoformat(), "alarmed": None}
     if alarmed and began is not None:
@@ -140,9 +142,11 @@ def _misses(
     )
     if alarmed:
         reason = f"it rose {after.rows - after.since:,} rows ago; {reason}"
+    elif unseen != Outcome.PASSED:
+        reason = f"{after.rows:,} rows, {after.delay:,.0f} needed to see it; {reason}"
     return Finding(
         MISSES,
-        Outcome.FAILED if alarmed else Outcome.PASSED,
+        Outcome.FAILED if alarmed else unseen,
         after.evidence,
         after.threshold,
         "ceiling",

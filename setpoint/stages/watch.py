@@ -27,6 +27,7 @@ from setpoint.domain.multivariate import DOMAIN_CLASSIFIER, WINDOW, domain_class
 from setpoint.domain.profile import Profile
 from setpoint.domain.series import unusual
 from setpoint.domain.windows import WindowRecord
+from setpoint.errors import StateError
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.broken import NEWEST
 from setpoint.stages.estimates import estimates
@@ -90,7 +91,18 @@ def look(
 
     Returns:
         What was found; ``None`` where nothing is in service.
+
+    Raises:
+        StateError: A later window was looked at before: the clock went backwards.
     """
+    last = workspace.state.newest_window()
+    if last is not None and now < last.end:
+        raise StateError(
+            f"a look at {now:%Y-%m-%d %H:%M} event time, after one at {last.end:%Y-%m-%d %H:%M}: "
+            "the clock went backwards",
+            where="look",
+            fix="set the clock right; what was judged is not judged again",
+        )
     version = version or workspace.champion()
     if version is None:
         return None

@@ -206,6 +206,17 @@ def test_a_later_label_replaces_an_earlier_one(log: Log) -> None:
     assert log.read(DecisionQuery())["label"].to_pylist() == [0]
 
 
+def test_a_label_that_is_sent_again_takes_back_no_correction(log: Log) -> None:
+    log.append([decision(1), decision(2)])
+    first = [Label("d1", 1, START), Label("d2", 1, START)]
+    late = START + timedelta(days=1)
+    log.add_labels([Label("d1", 0, late), Label("d2", 0, late), first[1]])
+    log.add_labels(first)
+    table = log.read(DecisionQuery())
+    assert table["label"].to_pylist() == [0, 0]
+    assert table["label_known_at"].to_pylist() == [late, late]
+
+
 def test_a_label_of_a_mirrored_request_alone_is_unknown(log: Log) -> None:
     log.append([decision(1, shadow=True)])
     assert log.add_labels([Label("d1", 1, START)]) == ["d1"]

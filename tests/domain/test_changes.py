@@ -60,6 +60,13 @@ def test_a_doubling_of_one_percent_is_found_within_2500_rows_on_average_and_neve
     assert false_alarms <= 0.5 * 200
 
 
+def test_the_rows_needed_are_those_in_which_a_rise_is_found_about() -> None:
+    rng = np.random.default_rng(4)
+    test = Cusum(0.1, 0.2, 4.0)
+    found = [test.after(rng.random(5_000) < 0.2).alarm_at for _ in range(200)]
+    assert np.mean([at for at in found if at is not None]) == pytest.approx(test.delay, rel=0.25)
+
+
 def test_it_says_where_the_rise_began() -> None:
     rng = np.random.default_rng(7)
     begun = []
