@@ -154,6 +154,7 @@ class Setpoint:
         if due is not None and now < self._replay.end:
             follow_up.take(workspace, due.cause, now)
             self._follow(run, due, now)
+        run.pause = watch.pause(workspace)
 
     def _respond(self, run: Run, taken: Incident, now: datetime) -> None:
         """What the respond flow would have done, without a release."""

@@ -126,6 +126,7 @@ class Run:
         serving: What decides from now on.
         until: Every row before this event time is decided.
         looks: How often was looked.
+        pause: Event time until the next look.
         tally: What was done.
     """
 
@@ -133,6 +134,7 @@ class Run:
     log: Replayed
     serving: Served
     until: datetime
+    pause: timedelta
     looks: int = 0
     tally: Tally = field(default_factory=Tally)
 
@@ -143,7 +145,7 @@ class Run:
         actions = (project.actions.positive, project.actions.negative)
         nothing = (np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool), np.full(n, "", dtype=object))
         log = Replayed(replay.table, actions, *nothing)
-        run = cls(replay, log, serving, replay.begin)
+        run = cls(replay, log, serving, replay.begin, project.watch.every)
         run.serve(serving)
         run._deliver()
         return run
@@ -203,7 +205,7 @@ class Run:
 
 
 def play(replay: Replay, policy: Callable[[Run, datetime], None], serving: Served) -> Run:
-    """Stream the history under a policy, which has its say after every look's worth of it.
+    """Stream the history under a policy, which has its say at each look and may set the next.
 
     Args:
         replay: The history.
@@ -212,7 +214,7 @@ def play(replay: Replay, policy: Callable[[Run, datetime], None], serving: Serve
     """
     run, now = Run.start(replay, serving), replay.begin
     while now < replay.end:
-        now = min(now + replay.workspace.project.watch.every, replay.end + timedelta(seconds=1))
+        now = min(now + run.pause, replay.end + timedelta(seconds=1))
         run.decide(now)
         run.looks += 1
         policy(run, now)

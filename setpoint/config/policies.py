@@ -19,6 +19,7 @@ from setpoint.config.fields import (
     refuse,
 )
 from setpoint.domain.features import duration_label
+from setpoint.domain.incidents import ALWAYS_ASK, Cause, Policy
 
 _MONEY = "cost_per_decision"
 
@@ -261,7 +262,7 @@ class Watch(Section):
         return self
 
 
-Action = Literal["retrain", "watch", "ask", "nothing"]
+Action = Literal["retrain", "watch", "watch_closer", "ask", "nothing"]
 
 
 class Respond(Section):
@@ -294,3 +295,8 @@ class Respond(Section):
     retry_after: Duration = Field(
         timedelta(days=2), description="Event time before a refused retraining is tried again."
     )
+
+    def policy(self) -> Policy:
+        """What each cause leads to that does not always ask a person."""
+        declared = {cause: getattr(self, cause) for cause in Cause if cause not in ALWAYS_ASK}
+        return Policy(declared, self.cooldown)

@@ -6,7 +6,7 @@ look; any of them ``→ needs_person``, which only a person ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -199,7 +199,10 @@ class Incident:
 
 @dataclass(frozen=True)
 class Policy:
-    """What each cause leads to: ``retrain``, ``watch``, ``ask`` or ``nothing``; and how often.
+    """What each cause leads to, and how often.
+
+    ``retrain`` starts a response, ``watch`` and ``watch_closer`` look on (as often as ever, or more
+    often), ``ask`` asks a person, ``nothing`` opens no incident.
 
     Attributes:
         actions: By cause.
@@ -213,8 +216,21 @@ class Policy:
         """What is done about a cause; broken data and silent monitors are always for a person."""
         return "ask" if cause in ALWAYS_ASK else self.actions[cause]
 
+    def pause(self, incidents: Iterable[Incident], every: timedelta) -> timedelta:
+        """Event time until the next look, less while something is watched closer.
+
+        Args:
+            incidents: All that are open.
+            every: Event time between looks otherwise.
+        """
+        watched = (one.cause for one in incidents if one.status == Status.WATCHING)
+        closer = any(self.action(cause) == "watch_closer" for cause in watched)
+        return every / CLOSER if closer else every
+
 
 ALWAYS_ASK = frozenset({Cause.FAULT, Cause.SKEW, Cause.MONITORING})
+CLOSER = 4
+"""So many times as often is looked while something is watched closer."""
 
 
 def group(findings: Sequence[Finding]) -> dict[Cause, tuple[Finding, ...]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from setpoint.domain.outcome import Finding
@@ -45,3 +45,21 @@ class WindowRecord:
         """
         found = tuple(Finding.from_dict(f) for f in data["findings"])
         return cls(datetime.fromisoformat(data["end"]), str(data["version"]), found)
+
+
+def apart(
+    records: Sequence[WindowRecord], before: datetime, distance: timedelta
+) -> list[WindowRecord]:
+    """The newest windows that end so far from each other, newest first.
+
+    Args:
+        records: Windows, oldest first.
+        before: The first of them ends then or earlier.
+        distance: Event time from one end to the next, at least.
+    """
+    found = []
+    for record in reversed(records):
+        if record.end <= before:
+            found.append(record)
+            before = record.end - distance
+    return found

@@ -22,6 +22,7 @@ from setpoint.domain.gates import (
 )
 from setpoint.domain.slo import quality_budget, window_outcome
 from setpoint.domain.training import Calibration, Rows
+from setpoint.domain.windows import apart
 from setpoint.errors import BundleError, StateError
 from setpoint.stages.assemble import training_rows
 from setpoint.stages.train import Candidate, Training
@@ -83,6 +84,8 @@ def _quality_budget(workspace: Workspace, cause: str) -> Finding | None:
         return None
     # Looks are late rather than early: twice the time holds as many windows as count.
     windows = workspace.state.windows(newest.end - 2 * rule.windows * every)
+    # A closer look spends no more of the budget than one at the declared pace.
+    windows = apart(windows, newest.end, every)[::-1]
     healed = [i.id for i in workspace.state.incidents(only_open=True) if i.id == cause]
     finding = quality_budget(
         [window_outcome(w, workspace.project.setpoints) for w in windows],

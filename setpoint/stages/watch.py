@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from setpoint.domain.findings import Finding, Outcome, not_measured
 from setpoint.domain.incidents import (
     Cause,
     Incident,
-    Policy,
     Status,
     cause_of,
     cooling,
@@ -26,7 +25,7 @@ from setpoint.domain.incidents import (
 from setpoint.domain.multivariate import DOMAIN_CLASSIFIER, WINDOW, domain_classifier
 from setpoint.domain.profile import Profile
 from setpoint.domain.series import unusual
-from setpoint.domain.windows import WindowRecord
+from setpoint.domain.windows import WindowRecord, apart
 from setpoint.errors import StateError
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.broken import NEWEST
@@ -71,9 +70,15 @@ class Window:
 
 
 def due(workspace: Workspace, now: datetime) -> bool:
-    """Whether the declared time has passed since the last look."""
+    """Whether it is time for the next look."""
     last = workspace.state.newest_window()
-    return last is None or now - last.end >= workspace.project.watch.every
+    return last is None or now - last.end >= pause(workspace)
+
+
+def pause(workspace: Workspace) -> timedelta:
+    """Event time from one look to the next: as declared, or less while one has to look closer."""
+    project, opened = workspace.project, workspace.state.incidents(only_open=True)
+    return project.respond.policy().pause(opened, project.watch.every)
 
 
 def look(
@@ -130,12 +135,9 @@ def _skew(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime)
 
 def _series(workspace: Workspace, window: Window, error_rate: float) -> list[Finding]:
     """Figures beside those of earlier windows that share no decision with it or each other."""
-    rule = workspace.project.watch
-    earlier, before = [], window.end - rule.window
-    for record in reversed(workspace.state.windows()):
-        if record.end <= before and record.version == window.version:
-            earlier.append(record)
-            before = record.end - rule.window
+    length = workspace.project.watch.window
+    same = [one for one in workspace.state.windows() if one.version == window.version]
+    earlier = apart(same, window.end - length, length)
     return unusual(window.findings, earlier, error_rate)
 
 
@@ -226,18 +228,7 @@ def respond_to(workspace: Workspace, window: Window) -> list[tuple[Incident, boo
     Returns:
         Open incidents of this window and whether each is new.
     """
-    rule = workspace.project.respond
-    policy = Policy(
-        {
-            Cause.PERFORMANCE: rule.performance,
-            Cause.DRIFT: rule.drift,
-            Cause.ESTIMATE: rule.estimate,
-            Cause.FAIRNESS: rule.fairness,
-            Cause.COVERAGE: rule.coverage,
-            Cause.UNUSUAL: rule.unusual,
-        },
-        rule.cooldown,
-    )
+    policy = workspace.project.respond.policy()
     causes = group(window.findings)
     opened: list[tuple[Incident, bool]] = []
     for cause, findings in causes.items():

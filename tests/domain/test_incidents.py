@@ -22,6 +22,7 @@ from setpoint.domain.incidents import (
 from setpoint.errors import StateError
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 def _finding(name: str, outcome: Outcome = Outcome.FAILED) -> Finding:
@@ -107,7 +108,20 @@ def test_the_policy_decides_how_an_incident_opens() -> None:
     policy = _policy()
     assert opening(policy.action(Cause.PERFORMANCE)) == (Severity.HIGH, Status.OPEN)
     assert opening(policy.action(Cause.DRIFT)) == (Severity.LOW, Status.WATCHING)
+    assert opening("watch_closer") == (Severity.LOW, Status.WATCHING)
     assert opening("ask") == (Severity.HIGH, Status.NEEDS_PERSON)
+
+
+@pytest.mark.parametrize(
+    ("status", "closer"),
+    [(Status.WATCHING, True), (Status.RESPONDING, False), (Status.NEEDS_PERSON, False)],
+)
+def test_looks_come_four_times_as_often_while_a_cause_is_watched_closer(
+    status: Status, closer: bool
+) -> None:
+    policy, opened = _policy(drift="watch_closer"), [_incident(status)]
+    assert policy.pause(opened, 4 * HOUR) == (HOUR if closer else 4 * HOUR)
+    assert policy.pause([], 4 * HOUR) == _policy().pause(opened, 4 * HOUR) == 4 * HOUR
 
 
 @pytest.mark.parametrize(

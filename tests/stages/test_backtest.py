@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,14 @@ from setpoint.stages import train
 from setpoint.workspace import Workspace
 from tests.stages.small import APART, PROJECT, deliver, make_frame, make_workspace
 
+DAY = timedelta(days=1)
 WATCHED = PROJECT.replace("trials: 1", "trials: 2") + (
     "watch: {every: 2d, window: 2d, min_positives: 20}\n"
     "respond: {cooldown: 0d, retry_after: 0d, attempts: 19}\n"
 )
+
+
+DRIFT_CLOSER = "respond: {performance: nothing, drift: watch_closer, "
 
 
 def _replay(folder: Path, frame: pd.DataFrame) -> tuple[dict, Workspace]:
@@ -54,6 +59,19 @@ def test_a_concept_that_turns_is_found_and_healed_and_pays(tmp_path: Path) -> No
     assert figures["healed"]
     assert figures["baselines"]["setpoint"]["cost"] < figures["baselines"]["never"]["cost"]
     assert workspace.state.verify_ledger() is None
+
+
+def test_what_is_watched_closer_is_looked_at_four_times_as_often(tmp_path: Path) -> None:
+    frame = make_frame(2500)
+    late = frame["at"] >= pd.Timestamp("2026-01-20", tz="UTC")
+    workspace = make_workspace(tmp_path, WATCHED.replace("respond: {", DRIFT_CLOSER))
+    deliver(workspace, "0.parquet", frame.assign(x=np.where(late, frame["x"] + 3, frame["x"])))
+    run_backtest(workspace, "2026-01-12", 2, lambda _: None)
+    ends = [window.end for window in workspace.state.windows()]
+    opened = workspace.state.incidents()[0].opened_at
+    between = {after - before for before, after in pairwise(ends) if before >= opened}
+    assert {after - before for before, after in pairwise(ends) if after <= opened} == {2 * DAY}
+    assert DAY / 2 in between
 
 
 def test_an_earlier_replay_in_the_same_folder_is_refused(tmp_path: Path) -> None:

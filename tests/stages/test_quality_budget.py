@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -86,6 +86,16 @@ def test_a_spent_budget_refuses_what_heals_nothing(trained: Trained, cause: str)
     assert verdict.outcome == Outcome.FAILED
     assert budget is not None and (budget.value, budget.setpoint) == (3, 2)
     assert "3 of the last 6 windows failed" in verdict.summary()
+
+
+def test_a_closer_look_spends_no_more_of_the_budget(trained: Trained) -> None:
+    trained.look(*[Outcome.PASSED] * 4, *[Outcome.FAILED] * 2)
+    newest = WindowRecord(T0, "v1", trained.workspace.state.windows()[-1].findings)
+    for hours in (6, 12, 18):
+        record = replace(newest, end=T0 - timedelta(hours=hours))
+        trained.workspace.state.keep_window(record)
+    verdict, budget = trained.judged("manual")
+    assert budget is not None and (budget.value, budget.sample) == (2, 6) and verdict.passed
 
 
 def test_a_refusal_for_a_spent_budget_is_in_the_ledger(trained: Trained) -> None:
