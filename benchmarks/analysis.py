@@ -4,6 +4,14 @@
 the code that judges real releases: the cost gate and then the canary, look by look; the A/B test
 and the bandit, a look a day, on labels that come days late. Seeds are fixed. It writes
 ``benchmarks/results/analysis.json``.
+
+The stated rate, at most so many promotions of what is not better, is that of a whole release:
+``gate_then_canary``, ``ab`` and ``bandit`` are held against it. Canary, shadow and blue-green rest
+on the gate for superiority; their own analysis looks for harm, on less traffic than costs could be
+told apart by: a canary by default ends before as many outcomes are known as a judgement of costs
+needs. ``canary_alone`` and ``shadow_alone`` start behind the gate, whatever the quality: what they
+let through of a worse challenger is harm too small to be proven, not a false promotion, and the
+stated rate is no limit of it. What they roll back of an equal or a good one is a false alarm.
 """
 
 from __future__ import annotations
@@ -15,7 +23,7 @@ import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,10 +35,15 @@ from setpoint.config.policies import Gates, Release
 from setpoint.domain.analysis import Decided, Limits, Traffic, analyse
 from setpoint.domain.experiment import Outcomes, Rules, judge, regret, thompson_share
 from setpoint.domain.findings import Outcome, Verdict, check_mean_difference
+from setpoint.domain.pairs import PairLimits, Pairs, compare
+from setpoint.stages.judging import Looks
 
 RESULT = Path(__file__).parent / "results" / "analysis.json"
 QUALITIES = {"equal": 1.0, "worse_5_percent": 1.05, "good_30_percent_cheaper": 0.7}
-"""Cost of a challenger's decisions over the champion's."""
+"""Cost of a challenger's decisions over the champion's; its failed, slow and adverse answers, all
+that is seen of it without labels, are as many times the champion's."""
+DIFFERS = 0.2
+"""Share of rows that two versions judge differently."""
 RULE = Release()
 
 PLANNED, DAYS, A_DAY, LATE, ENTITIES = 12_000, 50, 500, 5, 6_000
@@ -45,7 +58,17 @@ class Service:
     slow: float = 0.003
     alerts: float = 0.03
 
+    def times(self, factor: float) -> Service:
+        """The same with ``factor`` times as many of each."""
+        return Service(self.failed * factor, self.slow * factor, self.alerts * factor)
 
+    def acts(self, scores: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Where its share of alerts, the highest scores of ``_scores``, gets the adverse action."""
+        return scores >= 1 - self.alerts ** (1 / SCORES[1])
+
+
+SCORES = (1, 20)
+"""Of the beta distribution that scores have; its first is 1, so that quantiles are plain."""
 CALM = Service()
 BROKEN = {
     "fails_5_percent": replace(CALM, failed=0.05),
@@ -62,6 +85,11 @@ LIMITS = Limits(
     score_shift=RULE.max_score_shift,
     action_shift=RULE.max_action_shift,
 )
+PAIR_LIMITS = PairLimits(
+    RULE.shadow_requests, RULE.max_flips, RULE.max_score_shift, RULE.error_rate
+)
+MOST_LOOKS = 1000
+"""At a step; one that is inconclusive for so long is rolled back."""
 
 
 def _costs(rng: np.random.Generator, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -69,11 +97,14 @@ def _costs(rng: np.random.Generator, n: int) -> np.ndarray[Any, np.dtype[np.floa
     return np.where(rng.random(n) < 0.05, rng.lognormal(3.5, 0.7, n), 1.0)
 
 
+def _scores(rng: np.random.Generator, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return rng.beta(*SCORES, n)
+
+
 def gate(rng: np.random.Generator, factor: float, rows: int = 4000) -> bool:
     """Whether the cost gate lets a challenger pass, on rows that both judged."""
     champion = _costs(rng, rows)
-    # Where both act alike nothing differs; a fifth of the rows they act on differently.
-    differs = rng.random(rows) < 0.2
+    differs = rng.random(rows) < DIFFERS  # where both act alike nothing does
     challenger = champion.copy()
     challenger[differs] = rng.permutation(champion[differs])
     rule = Gates()
@@ -100,7 +131,7 @@ class _Version:
         self.traffic = replace(
             done, requests=done.requests + n, failed=done.failed + failed, slow=done.slow + slow
         )
-        self.scores.append(rng.beta(1, 20, n - failed))
+        self.scores.append(_scores(rng, n - failed))
         self.alerts += min(alerts, n - failed)
 
     @property
@@ -121,15 +152,13 @@ def canary(rng: np.random.Generator, service: Service, per_look: int = 100) -> b
     before.serve(rng, 1000)
     for percent in RULE.steps:
         champion, challenger = _Version(CALM), _Version(service)
-        early = late = 0
-        outcome = Outcome.INCONCLUSIVE
-        while outcome == Outcome.INCONCLUSIVE and early + late < 1000:
+        looks, outcome = Looks(), Outcome.INCONCLUSIVE
+        while outcome == Outcome.INCONCLUSIVE and looks.early + looks.late < MOST_LOOKS:
             ours = int(rng.binomial(per_look, percent / 100))
             challenger.serve(rng, ours)
             champion.serve(rng, per_look - ours)
             decided = challenger.decided
             last = len(decided) >= RULE.step_requests
-            early, late = early + (not last), late + last
             outcome = Verdict(
                 tuple(
                     analyse(
@@ -139,7 +168,7 @@ def canary(rng: np.random.Generator, service: Service, per_look: int = 100) -> b
                         LIMITS,
                         beside=before.decided if percent == 100 else champion.decided,
                         champion_so_far=before.traffic,
-                        look=late if last else early,
+                        look=looks.count(last=last),
                         last=last,
                     )
                 )
@@ -147,6 +176,37 @@ def canary(rng: np.random.Generator, service: Service, per_look: int = 100) -> b
         if outcome != Outcome.PASSED:
             return False
     return True
+
+
+def shadow(rng: np.random.Generator, service: Service, per_look: int = 100) -> bool:
+    """Whether a shadow promotes a challenger: both decide the same rows; see ``canary``."""
+    champion, challenger = _Version(CALM), _Version(service)
+    theirs = np.empty(0)
+    looks, outcome = Looks(), Outcome.INCONCLUSIVE
+    while outcome == Outcome.INCONCLUSIVE and looks.early + looks.late < MOST_LOOKS:
+        for version in (champion, challenger):
+            version.serve(rng, per_look)
+        ours = challenger.decided.scores
+        new = ours[len(theirs) :]
+        differs = rng.random(len(new)) < DIFFERS
+        theirs = np.append(theirs, np.where(differs, _scores(rng, len(new)), new))
+        pairs = Pairs(theirs, ours, CALM.acts(theirs), service.acts(ours), {})
+        last = len(pairs) >= RULE.shadow_requests
+        look = looks.count(last=last)
+        outcome = Verdict(
+            (
+                *compare(pairs, PAIR_LIMITS, look=look, last=last),
+                *analyse(
+                    challenger.traffic,
+                    champion.traffic,
+                    Decided(ours, int(pairs.challenger_acts.sum())),
+                    replace(LIMITS, requests=RULE.shadow_requests),
+                    look=look,
+                    last=last,
+                ),
+            )
+        ).outcome
+    return outcome == Outcome.PASSED
 
 
 @dataclass(frozen=True)
@@ -199,12 +259,17 @@ def _ending(reason: str, outcome: Outcome) -> str:
 def _round(task: tuple[str, str, int]) -> Any:
     kind, quality, seed = task
     rng = np.random.default_rng([seed, 7])
-    if kind == "canary":
-        opened = gate(rng, QUALITIES[quality])
-        return opened, canary(rng, CALM)
-    if kind == "broken":
+    if kind == "canary_of_a_broken_service":
         return canary(rng, BROKEN[quality])
-    return experiment(seed, QUALITIES[quality], "ab" if kind == "ab" else "bandit")
+    factor = QUALITIES[quality]
+    service = CALM.times(factor)
+    if kind == "gate_then_canary":
+        return gate(rng, factor), canary(rng, service)
+    if kind == "canary_alone":
+        return canary(rng, service)
+    if kind == "shadow_alone":
+        return shadow(rng, service)
+    return experiment(seed, factor, "ab" if kind == "ab" else "bandit")
 
 
 def _rounds(pool: ProcessPoolExecutor, kind: str, quality: str, rounds: int) -> list[Any]:
@@ -221,6 +286,11 @@ def _canary(found: list[tuple[bool, bool]]) -> dict[str, float]:
     }
 
 
+def _alone(found: list[bool]) -> dict[str, float]:
+    share = round(float(np.mean(found)), 4)
+    return {"let_through": share, "rolled_back": round(1 - share, 4)}
+
+
 def _experiments(found: list[Played]) -> dict[str, float]:
     n, ends = len(found), Counter(p.ended for p in found)
     names = ("promoted", "champion_cheaper", "no_difference", "not_enough_data")
@@ -232,40 +302,48 @@ def _experiments(found: list[Played]) -> dict[str, float]:
     }
 
 
-def run(rounds: int, workers: int) -> dict[str, Any]:
-    """Everything; see ``main`` for the arguments."""
-    started = time.monotonic()
+ROWS: dict[str, tuple[Iterable[str], Callable[[list[Any]], dict[str, float]]]] = {
+    "gate_then_canary": (QUALITIES, _canary),
+    "ab": (QUALITIES, _experiments),
+    "bandit": (QUALITIES, _experiments),
+    "canary_alone": (QUALITIES, _alone),
+    "shadow_alone": (QUALITIES, _alone),
+    "canary_of_a_broken_service": (BROKEN, _alone),
+}
+"""What is simulated: for which challengers, and how the rounds of each are summed up."""
+RELEASES = ("gate_then_canary", "ab", "bandit")
+"""Those that decide whether a version is better: held against the stated rate."""
+
+
+def run(
+    rounds: int, workers: int, only: str = "", before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Everything, or the rows whose name contains ``only`` and the rest from ``before``."""
+    known, started = before or {}, time.monotonic()
     with ProcessPoolExecutor(workers) as pool:
-        canaries = {q: _canary(_rounds(pool, "canary", q, rounds)) for q in QUALITIES}
-        passed = {name: float(np.mean(_rounds(pool, "broken", name, rounds))) for name in BROKEN}
-        caught = {name: {"rolled_back": round(1 - share, 4)} for name, share in passed.items()}
-        tests = {
-            kind: {q: _experiments(_rounds(pool, kind, q, rounds)) for q in QUALITIES}
-            for kind in ("ab", "bandit")
+        measured = {
+            kind: {one: sum_up(_rounds(pool, kind, one, rounds)) for one in challengers}
+            for kind, (challengers, sum_up) in ROWS.items()
+            if only in kind
         }
-    strategies = {"gate_then_canary": canaries, **tests}
+    rows = {kind: measured.get(kind) or known[kind] for kind in ROWS}
     return {
         "rounds": rounds,
         "stated_rate": RULE.error_rate,
-        "false_promotion": max(
-            found["promoted"] for found in _not_better(strategies)
-        ),
-        **strategies,
-        "canary_of_a_broken_service": caught,
+        "false_promotion": false_promotion(rows),
+        **rows,
         "world": {
             "days": DAYS, "decisions_a_day": A_DAY, "label_delay_days": LATE, "planned": PLANNED,
             "entities": ENTITIES,
         },
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": known.get("seconds", round(time.monotonic() - started, 1)),
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
     }  # fmt: skip
 
 
-def _not_better(strategies: dict[str, Any]) -> Iterator[dict[str, float]]:
-    """Those that promote nothing better: every promotion among them is a false one."""
-    for found in strategies.values():
-        yield found["equal"]
-        yield found["worse_5_percent"]
+def false_promotion(rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> float:
+    """Largest share of whole releases that promote what is not better."""
+    return max(rows[kind][q]["promoted"] for kind in RELEASES for q in ("equal", "worse_5_percent"))
 
 
 def main() -> int:
@@ -273,9 +351,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--only", default="", help="rows whose name contains this; --out keeps its other rows"
+    )
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
-    result = run(given.rounds, given.workers)
+    before = json.loads(given.out.read_text("utf-8")) if given.only else {}
+    if before.get("rounds", given.rounds) != given.rounds:
+        parser.error(f"{given.out} has rows of {before['rounds']} rounds: give --rounds the same")
+    result = run(given.rounds, given.workers, given.only, before)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     print(json.dumps(result, indent=2))

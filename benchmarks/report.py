@@ -38,7 +38,7 @@ HEADLINES: dict[str, dict[str, str]] = {
     "analysis": {
         "rounds": "simulated releases for each strategy and quality of the challenger",
         "stated_rate": "chance of promoting what is not better that a plan states",
-        "false_promotion": "the largest measured, of equal and of 5 % worse challengers",
+        "false_promotion": "the largest measured of whole releases, equal or 5 % worse challengers",
     },
     "decisions": {
         "kill_rounds": "times that the service was ended by `kill -9` under load",
@@ -92,6 +92,16 @@ HEADLINES: dict[str, dict[str, str]] = {
 
 NAMES = tuple(HEADLINES)
 
+NOTES = {
+    "analysis": """\
+The stated rate is that of a whole release: gate and canary together, A/B test, bandit. Canary,
+shadow and blue-green rest on the gate for superiority; their own analysis looks for harm. `canary
+alone` and `shadow alone` take the gate as passed, whatever the quality: `let through` of a worse
+challenger is harm too small to be proven on so few requests and is not held against the stated
+rate; `rolled back` of an equal or a good one is a false alarm.""",
+}
+"""What is to be known to read a benchmark's tables."""
+
 KEPT_IN_FILE = ("runs",)
 """Keys of single runs, too many for a page."""
 
@@ -121,6 +131,7 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     for name, whole in results.items():
         figures = {key: value for key, value in whole.items() if key not in KEPT_IN_FILE}
         lines += ["", f"## {name}", "", f"`make bench-{name}`", ""]
+        lines += [NOTES[name], ""] if name in NOTES else []
         lines += ["| figure | value |", "|---|---:|"]
         plain = {key: value for key, value in figures.items() if not _rows(value)}
         lines += [f"| {path} | {_shown(value)} |" for path, value in _flat(plain)]
