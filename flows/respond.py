@@ -1,16 +1,21 @@
-"""Respond to an incident: retrain, gate, release, close."""
+"""Respond to an incident: retrain, gate and release, or roll back; then close."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State, StateType
 
 from flows.deliver import Delivery, deliver_once
+from flows.release import walk
 from setpoint.domain.incidents import Incident, Status
-from setpoint.domain.rollout import Stage
+from setpoint.domain.rollout import Rollout, Stage
+from setpoint.errors import ReleaseError
 from setpoint.stages import respond as stage
+from setpoint.stages.roll_back import last_good
 from setpoint.workspace import Workspace, open_workspace
 from tasks import notifying, watching
 
@@ -29,17 +34,46 @@ def respond(incident_id: str) -> State[None]:
     incident = stage.take(workspace, incident_id, str(runtime.flow_run.id))
     if incident is None:
         return State(type=StateType.COMPLETED, message=f"{incident_id} needs no response")
+    answer = _roll_back if stage.rolls_back(workspace, incident) else _retrain
     try:
-        since = stage.began(workspace, incident, workspace.clock.now())
-        done = deliver_once(workspace, incident.id, since)
+        close = answer(workspace, incident)
     except Exception as err:  # raised again: the run fails, and the incident is not forgotten
         stage.broken_off(workspace, incident, str(err))
         notifying.notify(workspace, return_state=True)
         raise
-    ended = _close(workspace, incident, done, since)
+    ended = close()
     # Its state is kept and not raised: what a channel does not take is told by the next sweep.
     notifying.notify(workspace, return_state=True)
     return ended
+
+
+def _retrain(workspace: Workspace, incident: Incident) -> Callable[[], State[None]]:
+    since = stage.began(workspace, incident, workspace.clock.now())
+    done = deliver_once(workspace, incident.id, since)
+    return partial(_close, workspace, incident, done, since)
+
+
+def _roll_back(workspace: Workspace, incident: Incident) -> Callable[[], State[None]]:
+    try:
+        version = last_good(workspace, incident.version)
+    except ReleaseError as err:
+        return partial(_ask, workspace, incident, err.what)
+    rollout = walk(workspace, version, incident.id, instead_of=incident.version)
+    return partial(_close_back, workspace, incident, rollout)
+
+
+def _ask(workspace: Workspace, incident: Incident, reason: str) -> State[None]:
+    asked = stage.held(workspace, incident, reason)
+    watching.explain_incident(workspace, asked, return_state=True)
+    return State(type=StateType.FAILED, name="NeedsPerson", message=asked.note)
+
+
+def _close_back(workspace: Workspace, incident: Incident, rollout: Rollout) -> State[None]:
+    after = stage.rolled_back(workspace, incident, rollout)
+    watching.explain_incident(workspace, after, return_state=True)
+    if after.status == Status.RESOLVED:
+        return State(type=StateType.COMPLETED, name="Healed", message=after.note)
+    return State(type=StateType.FAILED, name="NeedsPerson", message=after.note)
 
 
 def _close(
@@ -51,9 +85,7 @@ def _close(
         watching.explain_incident(workspace, healed, return_state=True)
         return State(type=StateType.COMPLETED, name="Healed", message=healed.note)
     if done.stage == Stage.HELD:
-        asked = stage.held(workspace, incident, f"{done.candidate.version} held: {done.reason}")
-        watching.explain_incident(workspace, asked, return_state=True)
-        return State(type=StateType.FAILED, name="NeedsPerson", message=asked.note)
+        return _ask(workspace, incident, f"{done.candidate.version} held: {done.reason}")
     refusal = f"{done.candidate.version} refused: {done.reason}"
     after = stage.failed(workspace, incident, refusal, since)
     if after.status == Status.NEEDS_PERSON:

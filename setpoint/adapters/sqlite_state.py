@@ -5,7 +5,6 @@ Every change is one transaction; a kill leaves the state before it or after it.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from setpoint.adapters import sqlite_incidents, sqlite_ledger, sqlite_windows
+from setpoint.adapters import sqlite_incidents, sqlite_ledger, sqlite_releases, sqlite_windows
 from setpoint.adapters.sqlite_decisions import store_errors
 from setpoint.domain.escalation import Mark
 from setpoint.domain.incidents import Attention, Incident, Status
-from setpoint.domain.ledger import Break, Entry, canonical, verify
+from setpoint.domain.ledger import Break, Entry, verify
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import ReleaseError, StateError
@@ -26,9 +25,8 @@ from setpoint.errors import ReleaseError, StateError
 _SCHEMA = f"""
 {sqlite_incidents.SCHEMA}
 {sqlite_ledger.SCHEMA}
+{sqlite_releases.SCHEMA}
 {sqlite_windows.SCHEMA}
-CREATE TABLE IF NOT EXISTS releases (
-    challenger TEXT PRIMARY KEY, stage TEXT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -51,6 +49,10 @@ class StateStore:
         try:
             with self._connect() as db:
                 db.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
+                keyed = sqlite_releases.is_keyed(db)
+            if keyed:
+                with self._change() as db:
+                    sqlite_releases.allow_again(db)
         except StateError as err:
             raise StateError(
                 f"not a usable state database: {err.what}",
@@ -196,7 +198,7 @@ class StateStore:
             ReleaseError: Another version is being released: two would change the same traffic.
         """
         with self._change() as db:
-            for known in _unsettled(db):
+            for known in sqlite_releases.unsettled(db):
                 if known.challenger != fresh.challenger:
                     raise ReleaseError(
                         f"{known.challenger} is being released ({known.label}) by run {known.run}",
@@ -204,17 +206,17 @@ class StateStore:
                         fix="wait for its end; a release whose run died is taken up by the sweep",
                     )
                 taken = known if known.run == fresh.run else known.taken_over(fresh.run)
-                _write_release(db, taken)
+                sqlite_releases.write(db, taken)
                 return taken, False
-            _write_release(db, fresh)
+            sqlite_releases.write(db, fresh)
             return fresh, True
 
     def hand_over(self, rollout: Rollout, run: str) -> None:
         """Say that another run walks a release from now on, unless it moved meanwhile."""
         with self._change() as db:
-            known = _find_release(db, rollout.challenger)
+            known = sqlite_releases.find(db, rollout.challenger)
             if known is not None and not known.settled and known.run == rollout.run:
-                _write_release(db, known.taken_over(run))
+                sqlite_releases.write(db, known.taken_over(run))
 
     def save_release(self, rollout: Rollout) -> None:
         """Write where a release is; called before each step is acted on.
@@ -223,7 +225,7 @@ class StateStore:
             ReleaseError: It is over, or another run walks it now.
         """
         with self._change() as db:
-            known = _find_release(db, rollout.challenger)
+            known = sqlite_releases.find(db, rollout.challenger)
             if known is not None and (known.settled or known.run != rollout.run):
                 state = "over" if known.settled else f"walked by run {known.run} now"
                 raise ReleaseError(
@@ -231,17 +233,17 @@ class StateStore:
                     where=f"run {rollout.run}",
                     fix="nothing: this run stops here and changes nothing more",
                 )
-            _write_release(db, rollout)
+            sqlite_releases.write(db, rollout)
 
     def settle_release(
         self, rollout: Rollout, time: datetime, kind: str, subject: str, evidence: Mapping[str, Any]
     ) -> None:
         """Write that a release is over, and say so in the ledger, both or neither, once."""
         with self._change() as db:
-            known = _find_release(db, rollout.challenger)
+            known = sqlite_releases.find(db, rollout.challenger)
             if known is not None and known.settled:
                 return
-            _write_release(db, replace(rollout, settled=True))
+            sqlite_releases.write(db, replace(rollout, settled=True))
             sqlite_ledger.append(db, time, kind, subject, evidence)
 
     def answer_release(
@@ -253,43 +255,39 @@ class StateStore:
             ReleaseError: It is not held any more.
         """
         with self._change() as db:
-            known = _find_release(db, told.challenger)
+            known = sqlite_releases.find(db, told.challenger)
             if known is None or known.stage != Stage.HELD:
                 raise ReleaseError(
                     f"the release of {told.challenger} is not held any more",
                     where="release",
                     fix="'setpoint status' shows where it is",
                 )
-            _write_release(db, told)
+            sqlite_releases.write(db, told)
             sqlite_ledger.append(db, time, "release_answered", subject, evidence)
 
     def release(self, challenger: str) -> Rollout | None:
-        """The release of a version, if there was one."""
+        """The newest release of a version, if there was one."""
         with self._connect() as db:
-            return _find_release(db, challenger)
+            return sqlite_releases.find(db, challenger)
 
     def releases_for(self, cause: str) -> list[Rollout]:
         """Releases that answered a cause, e.g. an incident's id, oldest first."""
         with self._connect() as db:
-            rows = db.execute(
-                "SELECT body FROM releases WHERE json_extract(body, '$.cause') = ? ORDER BY rowid",
-                (cause,),
-            ).fetchall()
-        return [_rollout(body) for (body,) in rows]
+            return sqlite_releases.answering(db, cause)
 
     def last_promoted(self) -> Rollout | None:
         """The newest release that was promoted and settled."""
-        settled = "stage = 'promoted' AND json_extract(body, '$.settled') = 1"
+        return next(reversed(self.promoted_releases()), None)
+
+    def promoted_releases(self) -> list[Rollout]:
+        """Releases that were promoted and settled, oldest first; a version that came back twice."""
         with self._connect() as db:
-            row = db.execute(
-                f"SELECT body FROM releases WHERE {settled} ORDER BY rowid DESC LIMIT 1"
-            ).fetchone()
-        return _rollout(row[0]) if row else None
+            return sqlite_releases.promoted(db)
 
     def unsettled_releases(self) -> list[Rollout]:
         """Releases that are not over: being walked, or left by a run that was killed."""
         with self._connect() as db:
-            return _unsettled(db)
+            return sqlite_releases.unsettled(db)
 
     # ledger
 
@@ -340,26 +338,3 @@ class StateStore:
         with self._connect() as db:
             row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
-
-
-def _write_release(db: sqlite3.Connection, rollout: Rollout) -> None:
-    db.execute(
-        "INSERT INTO releases VALUES (?, ?, ?) ON CONFLICT (challenger) "
-        "DO UPDATE SET stage = excluded.stage, body = excluded.body",
-        (rollout.challenger, rollout.stage, canonical(rollout.to_dict())),
-    )
-
-
-def _find_release(db: sqlite3.Connection, challenger: str) -> Rollout | None:
-    query = "SELECT body FROM releases WHERE challenger = ?"
-    row = db.execute(query, (challenger,)).fetchone()
-    return _rollout(row[0]) if row else None
-
-
-def _unsettled(db: sqlite3.Connection) -> list[Rollout]:
-    query = "SELECT body FROM releases WHERE json_extract(body, '$.settled') = 0 ORDER BY rowid"
-    return [_rollout(body) for (body,) in db.execute(query).fetchall()]
-
-
-def _rollout(body: str) -> Rollout:
-    return Rollout.from_dict(json.loads(body))

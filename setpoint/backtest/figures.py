@@ -27,7 +27,7 @@ class Tally:
 
     Attributes:
         alarms: Event time of each incident about performance.
-        promoted: Event time of each promotion after an incident.
+        promoted: Event time of each promotion, or roll-back, after an incident.
         trained: Number of retrainings that came before the gates.
         gave_up: What each incident that needs a person says.
     """

@@ -23,9 +23,11 @@ from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.follow_up import FollowUp
 from setpoint.domain.incidents import Cause, Incident, Status
 from setpoint.domain.profile import Profile, build_profile, count
+from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.training import Rows
-from setpoint.errors import BundleError, DataError, TrainingError
+from setpoint.errors import BundleError, DataError, ReleaseError, TrainingError
 from setpoint.stages import follow_up, gate, respond, train, watch
+from setpoint.stages.roll_back import last_good
 from setpoint.stages.train import Training
 from setpoint.workspace import StreamClock
 
@@ -130,7 +132,7 @@ class Setpoint:
         version, self.first = self._publish(first, "first")
         if not self.first.passed:
             replay.tell(f"  served here all the same: {self.first.summary()}")
-        self.serving = self._promote(version)
+        self.serving = self._promote(version, "first")
 
     def __call__(self, run: Run, now: datetime) -> None:
         """Look, open incidents, respond to those that wait."""
@@ -149,7 +151,8 @@ class Setpoint:
         for incident in respond.waiting(workspace, now):
             taken = respond.take(workspace, incident.id, "backtest")
             if taken is not None:
-                self._respond(run, taken, now)
+                back = respond.rolls_back(workspace, taken)
+                (self._roll_back if back else self._respond)(run, taken, now)
         due = follow_up.due(workspace, now)
         if due is not None and now < self._replay.end:
             follow_up.take(workspace, due.cause, now)
@@ -174,10 +177,25 @@ class Setpoint:
                 tally.gave_up.append(f"{after.id} since {now:%Y-%m-%d %H:%M}: {after.note}")
                 tell(f"  {after.id} needs a person")
             return
-        run.serve(self._promote(challenger))
+        run.serve(self._promote(challenger, taken.id))
         respond.promoted(workspace, taken, challenger, since)
         tally.promoted.append(now)
         tell(f"  {challenger} promoted")
+
+    def _roll_back(self, run: Run, taken: Incident, now: datetime) -> None:
+        """What the respond flow would have done where the policy is to roll back."""
+        workspace, tell = self._replay.workspace, self._replay.tell
+        try:
+            version = last_good(workspace, taken.version)
+        except ReleaseError as err:
+            after = respond.held(workspace, taken, err.what)
+            run.tally.gave_up.append(f"{after.id} since {now:%Y-%m-%d %H:%M}: {after.note}")
+            tell(f"  {after.id} needs a person: {after.note}")
+            return
+        run.serve(self._promote(version, taken.id, back=True))
+        respond.rolled_back(workspace, taken, workspace.state.promoted_releases()[-1])
+        run.tally.promoted.append(now)
+        tell(f"  rolled back to {version}")
 
     def _follow(self, run: Run, due: FollowUp, now: datetime) -> None:
         """What the deliver flow would have done after a heal, without a release."""
@@ -189,7 +207,7 @@ class Setpoint:
             return
         run.tally.trained += 1
         if verdict.passed:
-            run.serve(self._promote(challenger))
+            run.serve(self._promote(challenger, due.cause))
         self._replay.tell(f"  {challenger}, {due.cause}: {verdict.summary()}")
 
     def _publish(self, training: Training, cause: str) -> tuple[str, Verdict]:
@@ -201,7 +219,10 @@ class Setpoint:
         self._replay.tell(f"{told}; gates {verdict.outcome}")
         return candidate.version, verdict
 
-    def _promote(self, version: str) -> Served:
+    def _promote(self, version: str, cause: str, *, back: bool = False) -> Served:
         workspace = self._replay.workspace
+        before = workspace.champion()
+        done = Rollout(version, before, (), Stage.PROMOTED, cause=cause, back=back, settled=True)
+        workspace.state.begin_release(done)
         workspace.registry.point(CHAMPION, version)
         return Served.of_bundle(read_bundle(workspace.bundle(version)))

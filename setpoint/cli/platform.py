@@ -21,6 +21,7 @@ STYLES = {
     "refused": ("✗", "red"),
     "step": ("→", "cyan"),
     "promoted": ("●", "green"),
+    "roll_back": ("↩", "yellow"),
     "rolled_back": ("↩", "red"),
     "healed": ("♥", "green"),
     "waits": ("…", "yellow"),

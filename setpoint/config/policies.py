@@ -262,7 +262,7 @@ class Watch(Section):
         return self
 
 
-Action = Literal["retrain", "watch", "watch_closer", "ask", "nothing"]
+Action = Literal["retrain", "roll_back", "watch", "watch_closer", "ask", "nothing"]
 
 
 class Respond(Section):

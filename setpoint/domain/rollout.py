@@ -24,6 +24,9 @@ held        a person rolls back            rolled back
 
 While it is held the champion has all traffic. Every move is written before it is acted on, so a
 killed release is resumed at the step it was in.
+
+A version that served before is brought back in one switch: its plan has no step, so it is promoted
+once it is ready.
 """
 
 from __future__ import annotations
@@ -129,6 +132,7 @@ class Rollout:
         run: Id of the run that walks it.
         attempts: Runs that have walked it since it last came on; more than one if one was killed.
         settled: Whether production, registry and ledger are where it ended.
+        back: Whether it brings a version back that served before.
     """
 
     challenger: str
@@ -142,6 +146,7 @@ class Rollout:
     run: str = ""
     attempts: int = 1
     settled: bool = False
+    back: bool = False
 
     @property
     def ended(self) -> bool:
@@ -152,6 +157,13 @@ class Rollout:
     def walking(self) -> bool:
         """Whether it goes on without a person."""
         return not self.ended and self.stage != Stage.HELD
+
+    @property
+    def entry(self) -> str:
+        """Kind of the ledger entry that ends it."""
+        if self.stage != Stage.PROMOTED:
+            return "rolled_back"
+        return "roll_back" if self.back else "promoted"
 
     @property
     def percent(self) -> int:
@@ -285,3 +297,22 @@ class Rollout:
             where="rollout",
             fix="start another release" if self.ended else "look at it with setpoint status",
         )
+
+
+def served_before(promoted: Sequence[Rollout], champion: str) -> list[str]:
+    """Versions that served before the champion, newest first.
+
+    One that a former version took over from is left out, unless it was promoted again since.
+
+    Args:
+        promoted: All releases that were promoted, oldest first.
+        champion: What is in service.
+    """
+    found: list[str] = []
+    given_up = {champion}
+    for rollout in reversed(promoted):
+        if rollout.back and rollout.champion is not None and rollout.champion not in found:
+            given_up.add(rollout.champion)
+        if rollout.challenger not in (*given_up, *found):
+            found.append(rollout.challenger)
+    return found

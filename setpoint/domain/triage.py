@@ -22,7 +22,12 @@ MAX = 5
 """Lines at most."""
 MOST = 4
 """Findings named in one line; the others are counted."""
-CHANGES = {"promoted": "promoted", "rolled_back": "rolled back", "accepted": "trained"}
+CHANGES = {
+    "promoted": "promoted",
+    "roll_back": "brought back",
+    "rolled_back": "rolled back",
+    "accepted": "trained",
+}
 """Ledger entries that are worth a look, in words."""
 
 

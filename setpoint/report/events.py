@@ -31,12 +31,15 @@ _TONES = {
     "accepted": GOOD,
     "refused": BAD,
     "promoted": GOOD,
+    "roll_back": MIXED,
     "rolled_back": BAD,
     "release_held": MIXED,
     "incident_resolved": GOOD,
 }
 _RELEASE = ("release_started", "release_step", "release_held", "release_answered")
-_ENDS = ("promoted", "rolled_back")
+SERVES = ("promoted", "roll_back")
+"""Entries after which the version that they are about is in service."""
+_ENDS = (*SERVES, "rolled_back")
 
 
 def public(findings: Sequence[Finding], personal: Collection[str]) -> tuple[Finding, ...]:
@@ -185,7 +188,7 @@ def _steps(events: Sequence[Event], axis: TimeAxis, colors: Mapping[str, str]) -
 def _in_service(
     events: Sequence[Event], axis: TimeAxis, colors: Mapping[str, str]
 ) -> list[Stretch]:
-    promoted = [e for e in events if e.kind == "promoted" and e.at < axis.end]
+    promoted = [e for e in events if e.kind in SERVES and e.at < axis.end]
     found = []
     for i, event in enumerate(promoted):
         until = promoted[i + 1].at if i + 1 < len(promoted) else axis.end

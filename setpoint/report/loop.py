@@ -15,7 +15,7 @@ from setpoint.domain.incidents import Incident
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import DataError, StateError
 from setpoint.report.charts import TimeAxis, lanes_chart, stamp
-from setpoint.report.events import PSI, Event, event_of, lanes, public
+from setpoint.report.events import PSI, SERVES, Event, event_of, lanes, public
 from setpoint.report.page import write_page
 from setpoint.report.sections import drift_map, money, not_passed, performance, traffic_split
 from setpoint.report.series import color_of, legend
@@ -151,7 +151,7 @@ def _body(workspace: Workspace, told: Told) -> str:
             "ledger, no decision was served. <code>setpoint status</code> says what is in service "
             "and when it was looked at last.</p>"
         )
-    promoted = [e.version for e in told.events if e.kind == "promoted"]
+    promoted = [e.version for e in told.events if e.kind in SERVES]
     colors = color_of([*promoted, *told.traffic.versions])
     shown = {v: c for v, c in colors.items() if v in told.traffic.versions}
     return "".join(
@@ -212,7 +212,7 @@ def _tiles(told: Told) -> str:
         "incidents": number("incident_opened"),
         "retrainings": number("accepted", "refused"),
         "promoted": number("promoted"),
-        "rolled back": number("rolled_back"),
+        "rolled back": number("roll_back", "rolled_back"),
         "decisions": told.traffic.rows,
     }
     shown = "".join(f"<div><b>{n:,}</b>{escape(name)}</div>" for name, n in tiles.items())

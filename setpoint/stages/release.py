@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -38,7 +38,9 @@ class Begun:
     counts: dict[str, ServiceCounts]
 
 
-def begin(workspace: Workspace, version: str, cause: str, run: str) -> Rollout:
+def begin(
+    workspace: Workspace, version: str, cause: str, run: str, instead_of: str | None = None
+) -> Rollout:
     """Start the release of a version, or take over the one that a killed run left.
 
     Args:
@@ -46,6 +48,8 @@ def begin(workspace: Workspace, version: str, cause: str, run: str) -> Rollout:
         version: The challenger.
         cause: What the release answers: an incident's id, ``first``, ``manual`` ...
         run: Id of the run that walks it.
+        instead_of: The champion that a former version takes over from; none: a new version, which
+            goes through the project's plan.
 
     Raises:
         ReleaseError: Another version is being released, or this one is in service already.
@@ -60,6 +64,8 @@ def begin(workspace: Workspace, version: str, cause: str, run: str) -> Rollout:
         share=rule.experiment.share,
     )
     fresh = Rollout(challenger=version, champion=champion, plan=steps, cause=cause, run=run)
+    if instead_of is not None:
+        fresh = replace(fresh, champion=instead_of, plan=(), back=True)
     known = workspace.state.release(version)
     if champion == version and (known is None or known.settled):
         raise ReleaseError(
@@ -74,21 +80,24 @@ def begin(workspace: Workspace, version: str, cause: str, run: str) -> Rollout:
         workspace.registry.point(CHALLENGER, version)
     if new:
         walked = [step.label for step in rollout.plan]
-        _record(workspace, rollout, "release_started", {"strategy": rule.strategy, "plan": walked})
+        strategy = "roll_back" if rollout.back else rule.strategy
+        _record(workspace, rollout, "release_started", {"strategy": strategy, "plan": walked})
     return rollout
 
 
 def _check_champion(workspace: Workspace, rollout: Rollout) -> None:
-    """Give a release up at once that its gates did not see coming.
+    """Give a release up at once that its gates, or who rolls back, did not see coming.
 
     Raises:
-        ReleaseError: It was gated against another champion than the one it would replace.
+        ReleaseError: It was held against another champion than the one it would replace.
     """
-    gated = workspace.registry.tags(rollout.challenger).get(GATED_AGAINST)
+    tags = workspace.registry.tags(rollout.challenger)
+    gated = rollout.champion if rollout.back else tags.get(GATED_AGAINST)
     champion = workspace.champion()
     if champion == rollout.champion and gated == (champion or NOBODY):
         return
-    reason = f"its gates compared it with {gated or 'nobody known'}, in service is {champion}"
+    compared = "it was to replace" if rollout.back else "its gates compared it with"
+    reason = f"{compared} {gated or 'nobody known'}, in service is {champion}"
     settle(workspace, rollout.roll_back(reason), Verdict())
     raise ReleaseError(
         reason,
@@ -117,6 +126,9 @@ def enact(workspace: Workspace, rollout: Rollout) -> Begun:
         online.seed(workspace)
     for version in serving:
         runtime.start(version, workspace.bundle(version), workspace.registry.digest(version))
+    if rollout.back and rollout.walking:
+        # Traffic moves once, when it is ready: the champion may not answer any more.
+        return Begun(rollout, workspace.clock.now(), {})
     running = runtime.endpoints()
     weights = {v: w for v, w in rollout.weights().items() if v in serving}
     shadow = rollout.challenger if rollout.stage == Stage.SHADOW else None
@@ -174,10 +186,9 @@ def settle(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
     loser = rollout.champion if promoted else rollout.challenger
     if loser is not None:
         workspace.runtime.stop(loser)
-    kind = "promoted" if promoted else "rolled_back"
     evidence = _evidence(workspace, rollout, verdict.to_dict())
     subject = f"{workspace.project.name}/{rollout.challenger}"
-    workspace.state.settle_release(rollout, workspace.clock.now(), kind, subject, evidence)
+    workspace.state.settle_release(rollout, workspace.clock.now(), rollout.entry, subject, evidence)
 
 
 def record_step(

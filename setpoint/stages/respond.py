@@ -40,9 +40,9 @@ def take(workspace: Workspace, incident_id: str, run: str) -> Incident | None:
 
 
 def _ripe(workspace: Workspace, incident: Incident, now: datetime) -> bool:
-    """Whether its time has come, and the data can be trained on.
+    """Whether its time has come, and no data are broken.
 
-    What was seen without labels is answered once half a window since then has some: before, a
+    What was seen without labels is retrained on once half a window since then has some: before, a
     model would be trained on what the one in service knows.
     """
     if any(one.cause == Cause.FAULT for one in workspace.state.incidents(only_open=True)):
@@ -50,10 +50,15 @@ def _ripe(workspace: Workspace, incident: Incident, now: datetime) -> bool:
     after = workspace.state.recall(f"retry_after:{incident.id}")
     if after is not None:
         return now >= datetime.fromisoformat(after)
-    if incident.cause not in UNLABELLED:
+    if incident.cause not in UNLABELLED or rolls_back(workspace, incident):
         return True
     project = workspace.project
     return now >= incident.opened_at - project.watch.window / 2 + project.target.delay
+
+
+def rolls_back(workspace: Workspace, incident: Incident) -> bool:
+    """Whether it is answered by the last good version instead of a new one."""
+    return workspace.project.respond.policy().action(incident.cause) == "roll_back"
 
 
 def taken(workspace: Workspace) -> list[Incident]:
@@ -78,7 +83,9 @@ def left_behind(workspace: Workspace, incident: Incident) -> None:
         return
     if last is not None and not last.settled:
         return  # another run walks it on
-    if last is not None and last.stage == Stage.PROMOTED:
+    if last is not None and last.back:
+        rolled_back(workspace, incident, last)
+    elif last is not None and last.stage == Stage.PROMOTED:
         promoted(workspace, incident, last.challenger)
     else:
         failed(workspace, incident, f"run {incident.taken_by} died")
@@ -150,8 +157,23 @@ def promoted(
     return _move(workspace, incident, incident.move(Status.RESOLVED, note=note, at=now), now)
 
 
+def rolled_back(workspace: Workspace, incident: Incident, rollout: Rollout) -> Incident:
+    """The last good version serves again and the incident is over, or it could not be brought back.
+
+    Args:
+        workspace: The project.
+        incident: What it answers.
+        rollout: The release that brought it back, ended.
+    """
+    if rollout.stage != Stage.PROMOTED:
+        reason = f"not rolled back to {rollout.challenger}: {rollout.reason}"
+        return held(workspace, incident, reason)
+    now, note = workspace.clock.now(), f"rolled back to {rollout.challenger}"
+    return _move(workspace, incident, incident.move(Status.RESOLVED, note=note, at=now), now)
+
+
 def held(workspace: Workspace, incident: Incident, reason: str) -> Incident:
-    """The release that should heal it waits for a person, and so does the incident."""
+    """What should heal it waits for a person, or there is nothing: so does the incident."""
     moved = incident.move(Status.NEEDS_PERSON, note=reason)
     return _move(workspace, incident, moved, workspace.clock.now())
 
@@ -161,7 +183,11 @@ def after_release(workspace: Workspace, rollout: Rollout) -> None:
     if rollout.stage != Stage.PROMOTED:
         return
     for incident in workspace.state.incidents(only_open=True):
-        if incident.id == rollout.cause and incident.status == Status.NEEDS_PERSON:
+        if incident.id != rollout.cause or incident.status != Status.NEEDS_PERSON:
+            continue
+        if rollout.back:
+            rolled_back(workspace, incident, rollout)
+        else:
             promoted(workspace, incident, rollout.challenger)
 
 

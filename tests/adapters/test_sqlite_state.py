@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -14,6 +15,7 @@ from setpoint.adapters.sqlite_state import StateStore
 from setpoint.domain.escalation import Mark
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.domain.ledger import canonical
 from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import ReleaseError, StateError
@@ -144,6 +146,32 @@ def test_a_release_is_resumed_where_it_was_until_it_is_settled(store: StateStore
     assert [e.kind for e in store.ledger()] == ["promoted"]
     last = store.last_promoted()
     assert last is not None and last.challenger == "v2"
+
+
+def test_a_version_that_comes_back_is_a_release_of_its_own(store: StateStore) -> None:
+    for version, before in (("v1", None), ("v2", "v1"), ("v1", "v2")):
+        rollout = Rollout(version, before, (), Stage.PROMOTED, cause=version, back=before == "v2")
+        store.begin_release(rollout)
+        store.settle_release(rollout, NOW, rollout.entry, f"cards/{version}", {})
+    assert [r.challenger for r in store.promoted_releases()] == ["v1", "v2", "v1"]
+    assert [r.back for r in store.releases_for("v1")] == [False, True]
+    newest = store.release("v1")
+    assert newest is not None and newest.champion == "v2" and newest == store.last_promoted()
+    assert [e.kind for e in store.ledger()] == ["promoted", "promoted", "roll_back"]
+
+
+def test_a_file_in_which_a_version_is_released_but_once_keeps_its_releases(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    body = canonical(Rollout("v1", None, STEPS, Stage.PROMOTED, settled=True).to_dict())
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE releases (challenger TEXT PRIMARY KEY, stage TEXT, body TEXT)")
+        db.execute("INSERT INTO releases VALUES ('v1', 'promoted', ?)", (body,))
+    store = StateStore(path, "cards")
+    store.begin_release(Rollout("v1", "v2", (), back=True))
+    assert StateStore(path, "cards").releases_for("") == [
+        Rollout("v1", None, STEPS, Stage.PROMOTED, settled=True),
+        Rollout("v1", "v2", (), back=True),
+    ]
 
 
 def test_a_run_whose_release_another_took_over_writes_nothing_more(store: StateStore) -> None:

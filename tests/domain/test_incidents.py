@@ -108,6 +108,7 @@ def test_the_policy_decides_how_an_incident_opens() -> None:
     policy = _policy()
     assert opening(policy.action(Cause.PERFORMANCE)) == (Severity.HIGH, Status.OPEN)
     assert opening(policy.action(Cause.DRIFT)) == (Severity.LOW, Status.WATCHING)
+    assert opening("roll_back") == (Severity.HIGH, Status.OPEN)
     assert opening("watch_closer") == (Severity.LOW, Status.WATCHING)
     assert opening("ask") == (Severity.HIGH, Status.NEEDS_PERSON)
 

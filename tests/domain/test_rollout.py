@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint.domain.findings import Outcome
-from setpoint.domain.rollout import Period, Rollout, Stage, Strategy, plan
+from setpoint.domain.rollout import Period, Rollout, Stage, Strategy, plan, served_before
 from setpoint.errors import ReleaseError
 
 STEPS = (5, 25, 50, 100)
@@ -190,3 +190,34 @@ def test_a_first_release_that_is_rolled_back_leaves_nothing_in_service() -> None
 def test_a_release_that_has_ended_is_not_rolled_back(stage: Stage) -> None:
     with pytest.raises(ReleaseError, match="has ended"):
         Rollout("v2", "v1", plan("shadow", shadowing=True), stage=stage).roll_back("too late")
+
+
+def test_a_former_version_comes_back_in_one_switch_once_it_is_ready() -> None:
+    back = Rollout("v1", "v2", (), back=True)
+    assert back.weights() == {"v2": 100, "v1": 0}
+    assert back.advance(Outcome.INCONCLUSIVE) == back
+    there = back.advance(Outcome.PASSED)
+    assert (there.stage, there.entry) == (Stage.PROMOTED, "roll_back")
+    assert there.weights() == {"v2": 0, "v1": 100}
+    refused = back.advance(Outcome.ERROR, "it does not start")
+    assert (refused.weights(), refused.entry) == ({"v2": 100, "v1": 0}, "rolled_back")
+    assert Rollout.from_dict(json.loads(json.dumps(there.to_dict()))) == there
+
+
+@pytest.mark.parametrize(
+    ("promoted", "before"),
+    [
+        ("1 2 3", "2 1"),
+        ("1 2 3 2b", "1"),
+        ("1 2 3 2b 1b", ""),
+        ("1 2 3 2b 3", "2 1"),
+        ("1 2 3 2b 4", "2 1"),
+        ("1", ""),
+    ],
+)
+def test_what_was_rolled_back_from_is_not_rolled_back_to(promoted: str, before: str) -> None:
+    made: list[Rollout] = []
+    for name in promoted.split():
+        champion = made[-1].challenger if made else None
+        made.append(Rollout(name[0], champion, (), Stage.PROMOTED, back=name.endswith("b")))
+    assert served_before(made, made[-1].challenger) == before.split()

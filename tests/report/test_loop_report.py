@@ -15,7 +15,7 @@ import pytest
 from setpoint.domain.calendar import parse_utc
 from setpoint.errors import DataError, StateError
 from setpoint.ports import DecisionQuery
-from setpoint.report.charts import LEFT, RIGHT, WIDTH, TimeAxis
+from setpoint.report.charts import LEFT, RIGHT, WIDTH, Stretch, TimeAxis
 from setpoint.report.events import event_of, lanes, public
 from setpoint.report.loop import write_loop_report
 from setpoint.report.series import heat_color
@@ -68,6 +68,18 @@ def test_every_stage_is_in_its_lane(workspace: Workspace) -> None:
     assert {name: len(marks) for name, marks in found.items()} == {
         "drift": 7, "alarm": 1, "retrained": 2, "release": 7, "in service": 2, "healed": 1,
     }  # fmt: skip
+
+
+def test_a_version_that_was_brought_back_is_in_service_from_then_on(workspace: Workspace) -> None:
+    evidence = {"stage": "promoted", "cause": "small-1", "reason": "", "champion": "v2"}
+    back = BEGIN + timedelta(days=DAYS - 1)
+    workspace.state.record(back, "roll_back", "small/v1", evidence)
+    events = [event_of(entry) for entry in workspace.state.ledger()]
+    axis = TimeAxis(BEGIN, NOW)
+    found = lanes(events, [], axis, {})["in service"]
+    serving = [one for one in found if isinstance(one, Stretch)]
+    assert [one.text for one in serving] == [f"{v} in service" for v in ("v1", "v2", "v1")]
+    assert (serving[-2].end, serving[-1].start) == (back, back)
 
 
 def test_the_heat_map_has_a_square_for_each_column_and_window(workspace: Workspace) -> None:

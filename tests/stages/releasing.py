@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from setpoint.adapters.mlflow_registry import CHAMPION, GATED_AGAINST
+from setpoint.domain.bundle import read_bundle
+from setpoint.domain.findings import Finding, Outcome, Verdict
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
+from setpoint.stages import release, respond
 from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
-from tests.stages.small import PROJECT, make_workspace
+from tests.serving.tiny import make_bundle
+from tests.stages.small import PROJECT, T0, make_workspace
 
 FIRST = plan("blue_green", shadowing=False)
 HALVES = plan("canary", shadowing=False, steps=(50, 100))
@@ -38,6 +43,32 @@ def left_by_a_dead_run(workspace: Workspace, stage: Stage, **more: object) -> Ro
     rollout = Rollout("v2", "v1", HALVES, stage=stage, run=DEAD, **more)  # type: ignore[arg-type]
     workspace.state.begin_release(rollout)
     return rollout
+
+
+ROLLS_BACK = PROJECT + "respond: {performance: roll_back, drift: roll_back}\n"
+
+
+def replaced(folder: Path, text: str = ROLLS_BACK) -> tuple[Workspace, FakeRouter, FakeRuntime]:
+    """``v2`` took over from ``v1`` and is in service; a setpoint that it breaks is rolled back."""
+    workspace, router, runtime = two_versions(folder, text)
+    bundle = read_bundle(make_bundle(workspace.bundle("v1"), "v1"))
+    workspace.registry.tag("v1", "bundle_digest", bundle.manifest.digest)
+    second = Rollout("v2", "v1", FIRST, stage=Stage.PROMOTED)
+    workspace.state.begin_release(second)
+    release.enact(workspace, second)
+    release.settle(workspace, second, Verdict())
+    return workspace, router, runtime
+
+
+def taken_up(workspace: Workspace, run: str, cause: Cause = Cause.PERFORMANCE) -> Incident:
+    """An incident of ``v2`` that a run has taken up."""
+    finding = Finding("ranking", Outcome.FAILED, 0.5, 0.6, "floor", 500, 0.001, "broken")
+    opened, _ = workspace.state.open_incident(
+        Incident("", cause, Severity.HIGH, Status.OPEN, T0, "v2", (finding,))
+    )
+    taken = respond.take(workspace, opened.id, run)
+    assert taken is not None
+    return taken
 
 
 DEAD = "00000000-0000-4000-8000-000000000000"

@@ -13,10 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from setpoint.adapters.mlflow_registry import CHAMPION
 from setpoint.backtest import run_backtest
-from setpoint.backtest.policies import every, never, on_psi
+from setpoint.backtest.figures import micros
+from setpoint.backtest.policies import Setpoint, every, never, on_psi
 from setpoint.backtest.replay import Replay, Run, Served, play
 from setpoint.backtest.run import prepare
+from setpoint.domain.bundle import read_bundle
+from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.domain.rollout import Rollout, Stage
 from setpoint.errors import StateError
 from setpoint.stages import train
 from setpoint.workspace import Workspace
@@ -72,6 +78,42 @@ def test_what_is_watched_closer_is_looked_at_four_times_as_often(tmp_path: Path)
     between = {after - before for before, after in pairwise(ends) if before >= opened}
     assert {after - before for before, after in pairwise(ends) if after <= opened} == {2 * DAY}
     assert DAY / 2 in between
+
+
+ROLLS_BACK = WATCHED.replace("respond: {", "respond: {performance: roll_back, ")
+
+
+def test_where_nothing_good_served_before_a_roll_back_asks_a_person(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, ROLLS_BACK)
+    deliver(workspace, "0.parquet", _turned(make_frame(3000)))
+    figures = run_backtest(workspace, "2026-01-12", 2, lambda _: None)
+    [asked] = figures["needs_person"]
+    assert "nothing to roll v1 back to" in asked
+    assert figures["retrainings"] == 0 and not figures["healed"]
+    assert figures["requests"] == figures["answered"]
+
+
+def test_in_a_replay_a_roll_back_serves_the_bundle_of_the_last_good_version(tmp_path: Path) -> None:
+    replay = _streamed(tmp_path, make_frame(1500), ROLLS_BACK)
+    workspace, training = replay.workspace, replay.first()
+    loop = Setpoint(replay, training)
+    second = train.publish(workspace, training, replay.snapshot, "manual").version
+    promoted = Rollout(second, "v1", (), Stage.PROMOTED, settled=True)
+    workspace.state.begin_release(promoted)
+    workspace.registry.point(CHAMPION, second)
+    finding = Finding("ranking", Outcome.FAILED, 0.5, 0.6, "floor", 500, 0.001, "broken")
+    opened, _ = workspace.state.open_incident(
+        Incident("", Cause.PERFORMANCE, Severity.HIGH, Status.OPEN, BEGIN, second, (finding,))
+    )
+    run = Run.start(replay, FIRST)
+    loop(run, BEGIN)
+    assert run.serving.version == workspace.champion() == "v1"
+    assert run.tally.trained == 0 and run.tally.promoted == [BEGIN]
+    after = workspace.state.incident(opened.id)
+    assert (after.status, after.note) == (Status.RESOLVED, "rolled back to v1")
+    alone = Served.of_bundle(read_bundle(workspace.bundle("v1")))
+    streamed = replay.rows.time >= micros(BEGIN)
+    assert np.array_equal(run.log.score[streamed], alone.scores(replay.rows.take(streamed)))
 
 
 def test_an_earlier_replay_in_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION, GATED_AGAINST
-from setpoint.domain.findings import Verdict
+from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.errors import ReleaseError, StateError
 from setpoint.stages import release
 from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
-from tests.stages.releasing import left_by_a_dead_run, two_versions
+from tests.stages.releasing import left_by_a_dead_run, replaced, two_versions
 
 Made = tuple[Workspace, FakeRouter, FakeRuntime]
 
@@ -64,6 +64,42 @@ def test_a_release_killed_at_its_end_is_settled_by_the_next_run(
     assert set(runtime.endpoints()) == {winner}
     assert workspace.state.unsettled_releases() == []
     assert [e.kind for e in workspace.state.ledger()] == [str(stage)]
+
+
+@pytest.mark.parametrize("done", [_nothing, _traffic, _alias, _all])
+def test_a_roll_back_killed_at_its_end_is_settled_by_the_next_run(
+    tmp_path: Path, done: Callable[[Workspace, Rollout], None]
+) -> None:
+    workspace, router, runtime = replaced(tmp_path)
+    begun = release.begin(workspace, "v1", "small-1", "a run", instead_of="v2")
+    before = router.current()
+    release.enact(workspace, begun)
+    assert router.current() == before and set(runtime.endpoints()) == {"v1", "v2"}
+    there = begun.advance(Outcome.PASSED)
+    workspace.state.save_release(there)
+    done(workspace, there)
+    for unsettled in workspace.state.unsettled_releases():
+        release.enact(workspace, unsettled)
+        release.settle(workspace, unsettled, Verdict())
+    in_force = router.current()
+    assert in_force is not None and in_force.weights == {"v1": 100}
+    assert workspace.champion() == "v1" and set(runtime.endpoints()) == {"v1"}
+    entry = workspace.state.ledger()[-1]
+    assert (entry.kind, entry.subject, entry.evidence["cause"]) == (
+        "roll_back",
+        "small/v1",
+        "small-1",
+    )
+    assert [r.challenger for r in workspace.state.promoted_releases()] == ["v1", "v2", "v1"]
+
+
+def test_a_roll_back_whose_champion_was_replaced_meanwhile_changes_nothing(tmp_path: Path) -> None:
+    workspace, router, runtime = replaced(tmp_path)
+    before = router.current()
+    with pytest.raises(ReleaseError, match="to replace v3, in service is v2"):
+        release.begin(workspace, "v1", "small-1", "a run", instead_of="v3")
+    assert router.current() == before and set(runtime.endpoints()) == {"v2"}
+    assert workspace.state.unsettled_releases() == []
 
 
 def test_a_killed_release_goes_on_under_another_run_at_the_step_it_was_in(made: Made) -> None:
