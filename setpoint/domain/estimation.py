@@ -14,7 +14,7 @@ not passed, an estimate is inconclusive, whatever its value.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,15 +70,33 @@ def estimate(score: Any, acted: Any, costs: CostArrays | None = None) -> Estimat
     Raises:
         DataError: A score is no probability, or the lengths differ.
     """
-    p = _probabilities(score)
-    flag = np.asarray(acted, dtype=bool)
-    if len(flag) != len(p):
-        raise DataError(
-            f"{len(flag)} actions for {len(p)} scores",
-            where="acted",
-            fix="give one action for each score",
-        )
-    positives, hits, alerts = float(p.sum()), float(p[flag].sum()), int(flag.sum())
+    return estimate_parts([(score, acted, costs)])
+
+
+def estimate_parts(parts: Iterable[tuple[Any, Any, CostArrays | None]]) -> Estimates:
+    """The same of a window in parts: of each row the score is kept alone, for the ROC curve.
+
+    Args:
+        parts: Score, action and costs of its rows, as ``estimate`` takes them.
+
+    Raises:
+        DataError: A score is no probability, or the lengths differ.
+    """
+    scores, hits, alerts, cost = [np.zeros(0)], 0.0, 0, 0.0
+    for score, acted, costs in parts:
+        part, flag = _probabilities(score), np.asarray(acted, dtype=bool)
+        if len(flag) != len(part):
+            raise DataError(
+                f"{len(flag)} actions for {len(part)} scores",
+                where="acted",
+                fix="give one action for each score",
+            )
+        scores.append(part)
+        hits += float(part[flag].sum())
+        alerts += int(flag.sum())
+        cost += math.nan if costs is None else _cost(part, flag, costs)
+    p = np.concatenate(scores)
+    positives = float(p.sum())
     return Estimates(
         sample=len(p),
         positives=positives,
@@ -86,7 +104,7 @@ def estimate(score: Any, acted: Any, costs: CostArrays | None = None) -> Estimat
         recall=hits / positives if positives else math.nan,
         precision=hits / alerts if alerts else math.nan,
         alert_rate=alerts / len(p) if len(p) else math.nan,
-        cost=math.nan if costs is None else _cost(p, flag, costs),
+        cost=cost,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from setpoint.domain.bundle import Bundle
-from setpoint.domain.estimation import MIN_CHUNKS, calibration, estimate, judge_estimate, limits
+from setpoint.domain.estimation import (
+    MIN_CHUNKS,
+    calibration,
+    estimate_parts,
+    judge_estimate,
+    limits,
+)
 from setpoint.domain.findings import Finding, Outcome, Verdict, not_measured
+from setpoint.domain.metrics import CostArrays
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.assemble import cost_columns
 from setpoint.stages.maturity import ESTIMATED
@@ -47,23 +55,27 @@ def estimates(
         columns=("score", "action", "label_propensity"),
         request=tuple(sorted(cost_columns(workspace))),
     )
-    values, rows = _values(workspace, log.read(window))
+    values, rows = _values(workspace, log.batches(window))
     each = error_rate / 2 / len(NAMES)
     found = [_judged(name, values, rows, kept, each, trust) for name in NAMES]
     return [*found, *_told(trust)]
 
 
-def _values(workspace: Workspace, table: pa.Table) -> tuple[dict[str, float], int]:
-    acted = acted_by_score(table, workspace.project.actions.positive)
+def _values(workspace: Workspace, batches: Iterable[pa.Table]) -> tuple[dict[str, float], int]:
+    found = estimate_parts(_part(workspace, batch) for batch in batches)
+    values = {name: getattr(found, name) for name in ESTIMATED}
+    values["cost_per_decision"] = found.cost / found.sample if found.sample else math.nan
+    return values, found.sample
+
+
+def _part(workspace: Workspace, table: pa.Table) -> tuple[Any, Any, CostArrays]:
     columns = {
         name: np.asarray(table[name].to_numpy(), dtype=np.float64)
         for name in cost_columns(workspace)
     }
     costs = workspace.project.costs.matrix().arrays(columns, table.num_rows)
-    found = estimate(table["score"].to_numpy(), acted, costs)
-    values = {name: getattr(found, name) for name in ESTIMATED}
-    values["cost_per_decision"] = found.cost / found.sample if found.sample else math.nan
-    return values, found.sample
+    acted = acted_by_score(table, workspace.project.actions.positive)
+    return table["score"].to_numpy(), acted, costs
 
 
 def _judged(

@@ -43,7 +43,8 @@ def reference(workspace: Workspace, known: History, rows: Rows, judged: Judged) 
         rows: The rows that judged it.
         judged: The same as it decides them.
     """
-    seen = _looked_at(workspace)
+    positive = known.labels.filter(pc.equal(known.labels["label"], 1))
+    seen = _looked_at(workspace, positive[workspace.project.data.event_id].combine_chunks())
     ages = _ages(workspace, known, seen)
     cost = judged.cost
     if ages is not None:
@@ -79,14 +80,15 @@ def _plain(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _looked_at(workspace: Workspace) -> pa.Array:
-    """Ids of decisions whose adverse action had them looked at."""
+def _looked_at(workspace: Workspace, ids: pa.Array) -> pa.Array:
+    """Those of the ids whose decision was looked at for its adverse action."""
     adverse = workspace.project.actions.positive
     query = DecisionQuery(columns=("id", "action"), request=(), features=())
-    found = [
-        part.filter(pc.equal(part["action"], adverse))["id"].combine_chunks()
-        for part in workspace.decisions.batches(query)
-    ]
+    found = []
+    for part in workspace.decisions.batches(query):
+        asked = pc.is_in(part["id"], value_set=ids)
+        acted = pc.and_(pc.equal(part["action"], adverse), asked)
+        found.append(part.filter(acted)["id"].combine_chunks())
     return pa.concat_arrays([one.cast(pa.string()) for one in found])
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,11 +47,9 @@ def skew(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) 
         end=now,
         version=bundle.manifest.version,
         columns=("id",),
-        features=spec.names,
     )
-    served = log.read(window)
-    served = served.filter(pc.is_in(served["id"], value_set=_ids(known, spec.event_id)))
-    served = _sample(served, rule.skew_sample)
+    ids = _sample(log.batches(window), _ids(known, spec.event_id), rule.skew_sample)
+    served = _served(log, ids, bundle)
     if served.num_rows < min(MIN_DECISIONS, rule.skew_sample):
         reason = f"{served.num_rows} decisions of the window are in a snapshot: ingest them first"
         return not_measured(SKEW, reason, outcome=Outcome.INCONCLUSIVE)
@@ -70,12 +70,24 @@ def _ids(known: History, event_id: str) -> pa.Array:
     return known.events[event_id].combine_chunks()
 
 
-def _sample(served: pa.Table, rows: int) -> pa.Table:
-    if served.num_rows <= rows:
-        return served
-    # by the text of the id: the same decisions on every look, and no favourites
-    order = pc.sort_indices(pc.utf8_reverse(served["id"]))
-    return served.take(order.slice(0, rows))
+def _sample(batches: Iterable[pa.Table], known: pa.Array, rows: int) -> pa.Array:
+    """By the text of the id: the same decisions on every look, and no favourites."""
+    found = pa.array([], pa.string())
+    for batch in batches:
+        fresh = batch["id"].filter(pc.is_in(batch["id"], value_set=known)).combine_chunks()
+        found = pa.concat_arrays([found, fresh])
+        found = found.take(pc.sort_indices(pc.utf8_reverse(found)).slice(0, rows))
+    return found
+
+
+def _served(log: DecisionLog, ids: pa.Array, bundle: Bundle) -> pa.Table:
+    """Ids and features as they were used, of a few decisions."""
+    decisions = log.find(ids.to_pylist()).values()
+    columns: dict[str, Any] = {"id": pa.array([one.id for one in decisions], pa.string())}
+    for name in bundle.features.names:
+        kind = pa.float64() if name in bundle.features.number_names else pa.string()
+        columns[f"f_{name}"] = pa.array([one.features.get(name) for one in decisions], kind)
+    return pa.table(columns)
 
 
 def relatives(known: History, event_id: str, entities: set[str], ids: pa.ChunkedArray) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from setpoint.domain.estimation import (
     Estimates,
     calibration,
     estimate,
+    estimate_parts,
     judge_estimate,
     limits,
 )
@@ -39,6 +41,18 @@ def test_the_expected_area_is_that_of_all_pairs_weighted_by_their_chance(p: list
     else:
         exact = float((weight * wins).sum() / (x.sum() * (1 - x).sum()))
         assert estimated == pytest.approx(exact, abs=1e-12)
+
+
+@pytest.mark.parametrize("cuts", [[], [0], [1, 2, 900]])
+def test_a_window_in_parts_has_the_estimates_of_the_whole(cuts: list[int]) -> None:
+    rng = np.random.default_rng(2)
+    p = scores(rng, 1_000)
+    costs = CostMatrix(false_negative=Cell(column="amount", times=1.0)).arrays(
+        {"amount": rng.lognormal(3, 1, len(p))}, len(p)
+    )
+    parts = [(p[i], p[i] > 0.3, costs.take(i)) for i in np.split(np.arange(len(p)), cuts)]
+    whole = estimate(p, p > 0.3, costs)
+    assert asdict(estimate_parts(parts)) == pytest.approx(asdict(whole), rel=1e-12)
 
 
 def test_of_calibrated_scores_every_metric_is_met_on_average() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -13,7 +13,7 @@ from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.ports import Decision, Label
 from setpoint.stages.estimates import estimates
-from setpoint.stages.ingest import ingest
+from setpoint.stages.ingest import current, ingest
 from setpoint.stages.performance import performance
 from setpoint.stages.train import assemble, fit, publish
 from setpoint.workspace import Workspace
@@ -97,6 +97,19 @@ def test_training_leaves_what_the_watch_needs(served: Served) -> None:
     assert kept["label_ages"]["sample"] >= 50
     assert max(kept["label_ages"]["seconds"]) == pytest.approx(5 * 3600, rel=1e-3)
     assert len(kept["estimates"]["recall"]) == 10
+
+
+def test_positives_that_were_reviewed_say_nothing_of_how_late_complaints_come(
+    served: Served,
+) -> None:
+    workspace, frame = served.workspace, make_frame(1500)
+    by_label = [frame["id"][frame["bad"] == bad][:100] for bad in "10"]
+    reviewed = Decision("", T0, {}, {}, 0.8, 0.5, "review", (), "v1", "0" * 64)
+    workspace.decisions.append([replace(reviewed, id=one) for ids in by_label for one in ids])
+    training = fit(workspace, *assemble(workspace, None))
+    made = publish(workspace, training, current(workspace), "again")
+    kept = read_bundle(workspace.bundle(made.version)).profile["label_ages"]
+    assert kept["sample"] == served.bundle.profile["label_ages"]["sample"] - 100
 
 
 def test_a_rise_of_misses_is_found_over_several_looks_and_each_row_counts_once(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from setpoint.adapters.duckdb_features import compute
+from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.findings import Outcome
-from setpoint.ports import Decision
+from setpoint.ports import Decision, DecisionQuery
 from setpoint.stages.assemble import history
 from setpoint.stages.ingest import ingest
 from setpoint.stages.skew import skew
@@ -87,6 +90,31 @@ def test_one_value_served_otherwise_is_found_and_its_feature_named(
     _log(workspace, [wrong if one is decisions[7] else one for one in decisions])
     found = skew(workspace, workspace.decisions, bundle, T0)
     assert found.outcome == Outcome.FAILED and "who_x_mean_7d: 1" in found.reason
+
+
+def test_of_a_window_the_same_few_decisions_are_held_whatever_the_size_of_its_batches(
+    served: tuple[Workspace, Bundle, list[Decision]],
+) -> None:
+    workspace, bundle, decisions = served
+    wrong = {**decisions[7].features, "who_x_mean_7d": 0.123}
+    _log(workspace, [replace(one, features=wrong) for one in decisions[::3]] + decisions)
+    watch = workspace.project.watch.model_copy(update={"skew_sample": 40})
+    project = workspace.project.model_copy(update={"watch": watch})
+    small = replace(workspace, project=project)
+
+    class InSevens(SqliteDecisionLog):
+        def batches(self, query: DecisionQuery, rows: int = 7) -> Iterator[pa.Table]:
+            return super().batches(query, rows)
+
+        def read(self, query: DecisionQuery) -> pa.Table:
+            raise AssertionError("a window is not read whole")
+
+    found = [
+        skew(small, log, bundle, T0)
+        for log in (workspace.decisions, InSevens(workspace.live_store, durability="normal"))
+    ]
+    assert found[0] == found[1] and found[0].sample == 40 * len(bundle.features.names)
+    assert found[0].outcome == Outcome.FAILED
 
 
 def test_decisions_whose_events_were_not_taken_in_are_inconclusive(
