@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from setpoint.domain.findings import Finding, check_value, not_measured
@@ -55,7 +56,9 @@ def _silence(workspace: Workspace, flow: str, every: float, wall: datetime) -> F
     up = workspace.platform().get("started_at")
     since = max(filter(None, (datetime.fromisoformat(text), up and datetime.fromisoformat(up))))
     seconds = (wall - since).total_seconds()
-    return check_value(HEARTBEAT, seconds, MISSED * every + SLACK, "ceiling", sample=1, slice=flow)
+    limit = MISSED * every + SLACK
+    found = check_value(HEARTBEAT, seconds, limit, "ceiling", sample=1, slice=flow)
+    return replace(found, reason=f"last ran {seconds:,.0f} seconds ago, {limit:,.0f} are allowed")
 
 
 def _age(workspace: Workspace, now: datetime) -> Finding:
@@ -72,7 +75,9 @@ def _age(workspace: Workspace, now: datetime) -> Finding:
         )
         return not_measured(WINDOW_AGE, reason)
     limit = max(MISSED * rule.every, rule.window) / day
-    return check_value(WINDOW_AGE, days, limit, "ceiling", sample=1)
+    found = check_value(WINDOW_AGE, days, limit, "ceiling", sample=1)
+    reason = f"the newest window ended {days:.1f} days of event time ago, {limit:.1f} are allowed"
+    return replace(found, reason=reason)
 
 
 def open_incident(
@@ -88,4 +93,6 @@ def open_incident(
     severity, status = opening("ask")
     version = workspace.champion() or ""
     incident = Incident("", Cause.MONITORING, severity, status, now, version, silent)
-    return workspace.state.open_incident(incident)
+    # no window has these findings, so there is nothing to triage but what each says
+    lines = tuple(f"{f.label}: {f.reason}" for f in silent)
+    return workspace.state.open_incident(replace(incident, headlines=lines))

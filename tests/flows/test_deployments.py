@@ -60,6 +60,13 @@ def test_training_has_a_schedule_only_where_the_project_file_gives_one(tmp_path:
         assert [s["interval"] for s in deliver["schedules"]] == expected
 
 
+def test_the_watchers_expect_the_sweep_as_often_as_it_is_scheduled() -> None:
+    from setpoint.stages.watchers import SWEEP_SECONDS
+
+    sweep = next(r for r in ROWS if r["name"] == "sweep")
+    assert [s["interval"] for s in sweep["schedules"]] == [SWEEP_SECONDS]
+
+
 def test_one_response_runs_at_a_time() -> None:
     respond = next(r for r in ROWS if r["name"] == "respond")
     assert respond["concurrency_limit"]["limit"] == 1

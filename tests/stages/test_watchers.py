@@ -52,6 +52,8 @@ def test_a_watch_that_went_silent_is_one_incident_for_a_person(workspace: Worksp
     assert opened is not None
     incident, new = opened
     assert new and (incident.cause, incident.status) == (Cause.MONITORING, Status.NEEDS_PERSON)
+    told = ("heartbeat[watch]: last ran 18,000 seconds ago, 10,920 are allowed",)
+    assert workspace.state.incident(incident.id).headlines == told
     again = watchers.open_incident(workspace, watchers.check(workspace, NOW, WALL), NOW)
     assert again is not None and (again[0].id, again[1]) == (incident.id, False)
 
