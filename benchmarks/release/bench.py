@@ -133,12 +133,21 @@ class Bench:
         registry = self.workspace.registry
         runtime.start(version, self.workspace.bundle(version), registry.digest(version))
 
-    def kill(self, service: str, *, group: bool = False) -> None:
-        """``kill -9`` a process of the platform, or its whole group."""
+    def kill(self, service: str, *, group: bool = False) -> int:
+        """``kill -9`` a process of the platform, or its whole group; returns its id."""
         pid = service_status(self.workspace.root, service).pid
         if pid is None:
             raise RuntimeError(f"{service} does not run")
         (os.killpg if group else os.kill)(pid, signal.SIGKILL)
+        return pid
+
+    def until_restarted(self, service: str, killed: int, seconds: float = 30.0) -> None:
+        """Wait until another process than the one with the id ``killed`` runs."""
+        deadline = time.monotonic() + seconds
+        while service_status(self.workspace.root, service).pid in (killed, None):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{service} is not started again")
+            time.sleep(0.1)
 
     @property
     def api(self) -> PrefectApi:

@@ -15,6 +15,8 @@ from setpoint.stages.release import planned
 from setpoint.workspace import Workspace
 
 CHUNK = 500
+EXPECTED = "expected"
+"""How the note of a scenario begins that ended otherwise than it should."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Row:
     seconds_to_zero: float | None = None
     reason: str = ""
     note: str = ""
+
+    @property
+    def astray(self) -> bool:
+        """Whether the release or what is in service ended otherwise than the scenario should."""
+        return self.note.startswith(EXPECTED)
 
 
 class Checker:

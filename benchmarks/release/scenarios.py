@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.release.bench import Bench
-from benchmarks.release.check import Checker, Row
+from benchmarks.release.check import EXPECTED, Checker, Row
 from benchmarks.release.load import Load
 from setpoint.adapters.gateway_client import Answer
-from setpoint.adapters.services import service_status
 from setpoint.domain.rollout import Rollout, Stage, Strategy
 
 Happening = Callable[[Bench], tuple[Rollout | None, str]]
@@ -102,7 +101,7 @@ def _strategy(strategy: Strategy, *, promotes: bool) -> Scenario:
         bench.set_strategy(strategy, shadow_requests=shadow)
         bench.begin(version)
         ended = bench.wait(version)
-        return ended, _expect(ended, Stage.PROMOTED if promotes else Stage.ROLLED_BACK)
+        return ended, _expect(bench, ended, Stage.PROMOTED if promotes else Stage.ROLLED_BACK)
 
     word = "promotes" if promotes else "rolls back"
     return Scenario(f"{strategy}: {word}", run, small=not experiment)
@@ -133,9 +132,13 @@ def _switch(bench: Bench, version: str) -> None:
         raise RuntimeError(f"{version} does not get into service: {ended.reason}")
 
 
-def _expect(ended: Rollout, stage: Stage) -> str:
-    """A note where a release ended otherwise than it should."""
-    return "" if ended.stage == stage else f"expected {stage}: {ended.reason}"
+def _expect(bench: Bench, ended: Rollout, stage: Stage) -> str:
+    """A note where a release, or what is in service after it, ended otherwise than it should."""
+    if ended.stage != stage:
+        return f"{EXPECTED} {stage}: {ended.reason}"
+    serves = ended.challenger if stage == Stage.PROMOTED else ended.champion
+    found = bench.workspace.champion()
+    return "" if found == serves else f"{EXPECTED} {serves} in service after it, not {found}"
 
 
 def _fault(name: str, fault: str) -> Scenario:
@@ -147,7 +150,7 @@ def _fault(name: str, fault: str) -> Scenario:
         bench.start_faulty(version, fault)
         bench.begin(version)
         ended = bench.wait(version)
-        return ended, _expect(ended, Stage.ROLLED_BACK)
+        return ended, _expect(bench, ended, Stage.ROLLED_BACK)
 
     return Scenario(f"canary of a version {name}", run, small=fault in ("hang", "slow"))
 
@@ -156,41 +159,45 @@ def _kill_challenger(bench: Bench) -> tuple[Rollout | None, str]:
     version = _to_canary(bench)
     bench.kill(f"model-{version}")
     ended = bench.wait(version)
-    return ended, _expect(ended, Stage.ROLLED_BACK)
+    return ended, _expect(bench, ended, Stage.ROLLED_BACK)
 
 
 def _kill_champion(bench: Bench) -> tuple[Rollout | None, str]:
     version = _to_canary(bench)
-    bench.kill(f"model-{bench.workspace.champion()}")
+    name = f"model-{bench.workspace.champion()}"
+    killed = bench.kill(name)
     ended = bench.wait(version)
-    # nothing can be held beside a champion that does not answer
-    return ended, _expect(ended, Stage.ROLLED_BACK)
+    bench.until_restarted(name, killed)
+    # Nothing is promoted beside a champion that cannot be seen.
+    return ended, _expect(bench, ended, Stage.ROLLED_BACK)
 
 
 def _kill_champion_alone(bench: Bench) -> tuple[Rollout | None, str]:
-    name = f"model-{bench.workspace.champion()}"
-    before = service_status(bench.workspace.root, name).pid
-    bench.kill(name)
-    deadline = time.monotonic() + 30
-    while service_status(bench.workspace.root, name).pid in (before, None):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{name} is not started again")
-        time.sleep(0.1)
+    champion = bench.workspace.champion()
+    name = f"model-{champion}"
+    bench.until_restarted(name, bench.kill(name))
+    found = bench.workspace.champion()
+    if found != champion:
+        return None, f"{EXPECTED} {champion} in service still, not {found}"
     return None, "nobody stands in: requests wait for its next start"
 
 
 def _kill_run(bench: Bench) -> tuple[Rollout | None, str]:
     version = _to_canary(bench)
+    known = bench.workspace.state.release(version)
     bench.kill("warm-engine", group=True)  # the run dies with the process that forked it
     ended = bench.wait(version, sweeping=True)
-    return ended, _expect(ended, Stage.PROMOTED)
+    if known is not None and ended.run == known.run:
+        return ended, f"{EXPECTED} another run to finish it"
+    return ended, _expect(bench, ended, Stage.PROMOTED)
 
 
 def _kill_prefect(bench: Bench) -> tuple[Rollout | None, str]:
     version = _to_canary(bench)
-    bench.kill("prefect-server")
+    killed = bench.kill("prefect-server")
     ended = bench.wait(version, sweeping=True)
-    return ended, _expect(ended, Stage.PROMOTED)
+    bench.until_restarted("prefect-server", killed)
+    return ended, _expect(bench, ended, Stage.PROMOTED)
 
 
 def _to_canary(bench: Bench) -> str:
