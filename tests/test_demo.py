@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from setpoint import demo
 from setpoint.cli import app
-from setpoint.cli.platform import STRATEGIES
 from setpoint.config import load_project
-from setpoint.demo import prepare, show_summary
-from setpoint.demo.script import PROJECT, Script
+from setpoint.demo import show_summary
+from setpoint.demo.script import PROJECT, Script, prepare
 from setpoint.demo.summary import Played, event_days, summarise
+from setpoint.domain.rollout import Strategy
 from setpoint.domain.world import DEMO, World, generate
+from setpoint.errors import PlatformError
 
 SCRIPT = Script(history=20)
 COSTS = load_project(PROJECT).costs.matrix()
@@ -105,3 +107,27 @@ def test_a_world_that_stays_has_one_part(world: World) -> None:
     assert figures["detection_rate"] == {"before": 1.0, "during": None, "after": None}
     assert figures["cost"]["during"] is None and figures["cost"]["after"] is None
     assert not figures["healed"] and figures["seconds_to_heal"] is None
+
+
+@pytest.mark.parametrize("strategy", get_args(Strategy))
+def test_the_demo_of_a_strategy_has_a_project_file_that_releases_by_it(
+    strategy: Strategy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_once_written(script: Script, root: Path, _: Any) -> None:
+        prepare(replace(script, history=2, longest=1), root)
+        raise PlatformError("written", where=str(root), fix="play it")
+
+    monkeypatch.setattr(demo, "run_demo", stop_once_written)
+    asked = ["demo", "--strategy", strategy, "--root", str(tmp_path / "state")]
+    assert isinstance(CliRunner().invoke(app, asked).exception, PlatformError)
+    release = load_project(tmp_path / "state" / "setpoint.yaml").release
+    assert release.strategy == strategy
+    assert bool(release.warm) == (strategy in ("blue_green", "shadow"))
+
+
+def test_a_demo_of_an_unknown_strategy_is_one_error_with_those_allowed(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["demo", "--strategy", "big_bang", "--root", str(tmp_path / "s")])
+    assert done.exit_code == 2 and not (tmp_path / "s").exists()
+    said = " ".join(done.stderr.replace("│", " ").split())
+    assert f"'big_bang'; allowed: {', '.join(get_args(Strategy))}" in said
+    assert "Traceback" not in said

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from setpoint.cli.common import ProjectFile, Root, app, check_writable, console, workspace_of
-
-STRATEGIES = ("canary", "blue_green", "shadow", "ab", "bandit")
 
 STYLES = {
     "drift": ("✦", "yellow"),
@@ -47,13 +45,14 @@ def demo(
     Its job: heal what takes the model out of its setpoint, leave alone what does not, lose nothing.
     """
     from setpoint.demo import Script, run_demo, show_summary
+    from setpoint.domain.rollout import Strategy
     from setpoint.domain.world import DRIFT_NAMES
     from setpoint.platform import down
 
     if drift not in DRIFT_NAMES:
         raise typer.BadParameter(f"{drift!r}; allowed: {', '.join(DRIFT_NAMES)}")
-    if strategy not in STRATEGIES:
-        raise typer.BadParameter(f"{strategy!r}; allowed: {', '.join(STRATEGIES)}")
+    if strategy not in get_args(Strategy):
+        raise typer.BadParameter(f"{strategy!r}; allowed: {', '.join(get_args(Strategy))}")
     start = time.monotonic()
 
     def say(kind: str, text: str, day: float) -> None:
