@@ -88,20 +88,6 @@ def test_the_summary_that_is_shown_keeps_each_line_whole(
     assert any(line.startswith("report: ") and line.endswith("summary.json") for line in shown)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_project_that_is_played_is_released_as_asked(strategy: str, tmp_path: Path) -> None:
-    script = Script(history=20, longest=5, strategy=strategy)
-    workspace, _ = prepare(script, tmp_path / "demo")
-    assert workspace.project.release.strategy == strategy
-    assert workspace.project.respond.follow_ups == 0
-
-
-def test_an_unknown_strategy_is_one_clear_error(tmp_path: Path) -> None:
-    told = CliRunner().invoke(app, ["demo", "--strategy", "canny", "--root", str(tmp_path / "d")])
-    assert told.exit_code == 2 and "canny" in told.output and "blue_green" in told.output
-    assert not (tmp_path / "d").exists()
-
-
 def test_a_world_that_stays_has_one_part(world: World) -> None:
     figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS, FLOOR)
     assert figures["detection_rate"] == {"before": 1.0, "during": None, "after": None}
@@ -126,7 +112,9 @@ def test_the_demo_of_a_strategy_has_a_project_file_that_releases_by_it(
 
 
 def test_a_demo_of_an_unknown_strategy_is_one_error_with_those_allowed(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["demo", "--strategy", "big_bang", "--root", str(tmp_path / "s")])
+    done = CliRunner().invoke(
+        app, ["demo", "--strategy", "big_bang", "--root", str(tmp_path / "s")]
+    )
     assert done.exit_code == 2 and not (tmp_path / "s").exists()
     said = " ".join(done.stderr.replace("│", " ").split())
     assert f"'big_bang'; allowed: {', '.join(get_args(Strategy))}" in said
