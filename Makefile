@@ -53,4 +53,5 @@ lock: setup
 	@$(COMPILE) pyproject.toml infra/locks/platform.in -c $(LOCKS)/runtime.txt -o $(LOCKS)/platform.txt
 	@$(COMPILE) infra/locks/peers.in -o $(LOCKS)/peers.txt
 	@$(COMPILE) infra/locks/peers-mlserver.in -o $(LOCKS)/peers-mlserver.txt
+	@$(COMPILE) infra/locks/peers-river.in -o $(LOCKS)/peers-river.txt
 	@$(COMPILE) infra/locks/bootstrap.in -o $(LOCKS)/bootstrap.txt

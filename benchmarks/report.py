@@ -70,6 +70,7 @@ HEADLINES: dict[str, dict[str, str]] = {
     "detection": {
         "sine1_median_delay": "rows to the alarm after an abrupt change of concept, median of 20",
         "sine1_false_alarms": "alarms without one, in 340,000 rows",
+        "sine1_adwin_median_delay": "rows to the alarm of river's ADWIN on the same streams",
         "doubling_mean_delay": "rows until a doubling of 1 % errors is found, mean",
         "doubling_false_alarms_per_100000": "alarms without one, per 100,000 rows",
         "doubling_missed": "doublings not found within 50,000 rows",
