@@ -95,9 +95,10 @@ def scheduled(root: Path, watch_seconds: float, train_seconds: float | None = No
         if deployment["name"] == "watch":
             deployment["schedules"][0]["interval"] = watch_seconds
         if deployment["name"] == "deliver":
-            deployment["schedules"][0]["interval"] = train_seconds
-            if train_seconds is None:
-                deployment["schedules"] = []
+            # Prefect keeps one that is left out: what is no longer wanted is switched off.
+            schedule = deployment["schedules"][0]
+            schedule["active"] = train_seconds is not None
+            schedule["interval"] = train_seconds or schedule["interval"]
     file = root / "prefect.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
     return file
