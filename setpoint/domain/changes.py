@@ -157,7 +157,10 @@ def rise_at(values: Any, least: int = 1) -> int:
         )
     k = np.arange(least, n - least + 1)
     below = k * x.mean() - np.cumsum(x)[k - 1]
-    return int(k[np.argmax(below / np.sqrt(k * (n - k)))])
+    rise = below / np.sqrt(k * (n - k))
+    best = int(np.argmax(rise))
+    # a constant leaves no more than what rounding does to the sums
+    return int(k[best]) if rise[best] > 1e-9 * np.abs(x).max() else least
 
 
 def threshold(base: float, raised: float, false_alarm_rows: float) -> float:

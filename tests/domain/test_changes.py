@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,6 +129,9 @@ def test_both_sides_of_a_rise_have_as_many_rows_as_are_wanted(
     assert least <= rise_at(values, least) <= len(values) - least
 
 
-def test_a_fall_is_no_rise() -> None:
-    falls = np.where(np.arange(100) < 50, 5.0, 0.0)
-    assert rise_at(falls, 10) in (10, 90)
+@pytest.mark.parametrize(
+    "values",
+    [np.where(np.arange(100) < 50, 5.0, 0.0), [5.0] + [1.0] * 99, [0.1] * 100, [1 / 3] * 100],
+)
+def test_what_never_rose_is_dated_as_early_as_can_be(values: Any) -> None:
+    assert rise_at(values, 10) == 10
