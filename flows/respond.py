@@ -13,7 +13,7 @@ from flows.deliver import Delivery, deliver_once
 from flows.release import walk
 from setpoint.domain.incidents import Incident, Status
 from setpoint.domain.rollout import Rollout, Stage
-from setpoint.errors import ReleaseError
+from setpoint.errors import ReleaseError, TrainingError
 from setpoint.stages import respond as stage
 from setpoint.stages.roll_back import last_good
 from setpoint.workspace import Workspace, open_workspace
@@ -38,7 +38,8 @@ def respond(incident_id: str) -> State[None]:
     try:
         close = answer(workspace, incident)
     except Exception as err:  # raised again: the run fails, and the incident is not forgotten
-        stage.broken_off(workspace, incident, str(err))
+        since = stage.dated(workspace, incident) if isinstance(err, TrainingError) else None
+        stage.broken_off(workspace, incident, str(err), since)
         notifying.notify(workspace, return_state=True)
         raise
     ended = close()
@@ -80,7 +81,7 @@ def _close(
     workspace: Workspace, incident: Incident, done: Delivery, since: datetime
 ) -> State[None]:
     if done.promoted:
-        healed = stage.promoted(workspace, incident, done.candidate.version, since)
+        healed = stage.promoted(workspace, incident, done.candidate.version)
         # Its state is kept and not raised: a page that fails is shown as failed and heals nothing.
         watching.explain_incident(workspace, healed, return_state=True)
         return State(type=StateType.COMPLETED, name="Healed", message=healed.note)

@@ -9,7 +9,7 @@ from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION
 from setpoint.adapters.services import status as services
 from setpoint.adapters.services import supervisor_pid
 from setpoint.domain.findings import Outcome
-from setpoint.domain.incidents import Status, cause_of
+from setpoint.domain.incidents import Cause, Status, cause_of
 from setpoint.domain.rollout import Stage
 from setpoint.domain.selection import BLIND_SPOT, LABEL_COVERAGE
 from setpoint.errors import StateError
@@ -41,7 +41,8 @@ def _needs(workspace: Workspace) -> list[str]:
     for incident in state.incidents(only_open=True):
         if incident.status == Status.NEEDS_PERSON:
             needs.append(f"incident {incident.id} ({incident.cause}): {incident.note}")
-            needs.append(f"  setpoint resolve {incident.id} --note WHY   (or --retry)")
+            also = "--sound" if incident.cause == Cause.FAULT else "--retry"
+            needs.append(f"  setpoint resolve {incident.id} --note WHY   (or {also})")
     for rollout in state.unsettled_releases():
         if rollout.stage == Stage.HELD:
             needs.append(f"release of {rollout.challenger} is held: {rollout.reason}")

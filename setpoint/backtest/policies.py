@@ -178,7 +178,7 @@ class Setpoint:
                 tell(f"  {after.id} needs a person")
             return
         run.serve(self._promote(challenger, taken.id))
-        respond.promoted(workspace, taken, challenger, since)
+        respond.promoted(workspace, taken, challenger)
         tally.promoted.append(now)
         tell(f"  {challenger} promoted")
 

@@ -17,12 +17,14 @@ def waiting(workspace: Workspace) -> FollowUp | None:
 
 
 def due(workspace: Workspace, now: datetime) -> FollowUp | None:
-    """The one whose time has come, unless an incident is open that must be answered first."""
+    """The one whose time has come, unless an incident is open that must be answered first, or a
+    release is on its way, beside which none can begin.
+    """
     found = waiting(workspace)
     if found is None or now < found.due:
         return None
     urgent = [one for one in workspace.state.incidents(only_open=True) if one.stops_training]
-    return None if urgent else found
+    return None if urgent or workspace.state.unsettled_releases() else found
 
 
 def begin(workspace: Workspace, incident: str, since: datetime, now: datetime) -> None:

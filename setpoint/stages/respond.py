@@ -67,11 +67,20 @@ def taken(workspace: Workspace) -> list[Incident]:
     return [incident for incident in found if incident.status == Status.RESPONDING]
 
 
-def broken_off(workspace: Workspace, incident: Incident, reason: str) -> None:
-    """A response ended in an error: open again, unless its release goes on without it."""
+def broken_off(
+    workspace: Workspace, incident: Incident, reason: str, since: datetime | None = None
+) -> None:
+    """A response ended in an error: open again, unless its release goes on without it.
+
+    Args:
+        workspace: The project.
+        incident: What was responded to.
+        reason: The error.
+        since: As for ``failed``, where its rows did not allow a training.
+    """
     releases = workspace.state.releases_for(incident.id)
     if not releases or releases[-1].settled:
-        failed(workspace, incident, reason)
+        failed(workspace, incident, reason, since)
 
 
 def left_behind(workspace: Workspace, incident: Incident) -> None:
@@ -109,7 +118,8 @@ def began(
     A fault that takes more than one window to be proven began before the window that proved it, so
     it is looked for in that one and the one before. The customers that judge candidates have no
     say: rows chosen because the champion did badly on them would flatter whoever it is held beside.
-    What was seen without labels began with the window that showed it.
+    What was seen without labels began with the window that showed it. It is remembered, for whoever
+    brings the response to its end.
 
     Args:
         workspace: The project.
@@ -117,6 +127,12 @@ def began(
         now: Event time; labels that are ripe by then count.
         log: Decisions, if not the workspace's own.
     """
+    found = _dated(workspace, incident, now, log or workspace.decisions)
+    workspace.state.remember(f"began:{incident.id}", found.isoformat())
+    return found
+
+
+def _dated(workspace: Workspace, incident: Incident, now: datetime, log: DecisionLog) -> datetime:
     project = workspace.project
     window = project.watch.window
     if incident.cause in UNLABELLED:
@@ -125,7 +141,7 @@ def began(
     sticky = project.sticky_column
     wanted = tuple(sorted({*cost_columns(workspace), sticky}))
     query = DecisionQuery(start=earliest, version=incident.version, request=wanted)
-    table = ripe_decisions(workspace, log or workspace.decisions, query, now)
+    table = ripe_decisions(workspace, log, query, now)
     shares = [hash_share(str(value)) for value in table[sticky].to_pylist()]
     table = table.filter(pa.array([share >= project.train.holdout for share in shares], pa.bool_()))
     # Two windows hold as many rows as this or more: a side has an eighth of a window at least.
@@ -139,18 +155,15 @@ def began(
     return found
 
 
-def promoted(
-    workspace: Workspace, incident: Incident, version: str, since: datetime | None = None
-) -> Incident:
-    """The challenger was promoted: the incident is over.
+def dated(workspace: Workspace, incident: Incident) -> datetime | None:
+    """What ``began`` found last; ``None`` where nobody has asked it."""
+    since = workspace.state.recall(f"began:{incident.id}")
+    return None if since is None else datetime.fromisoformat(since)
 
-    Args:
-        workspace: The project.
-        incident: What it answers.
-        version: What was promoted.
-        since: From when on it was judged, where that is known: then more trainings follow.
-    """
-    now = workspace.clock.now()
+
+def promoted(workspace: Workspace, incident: Incident, version: str) -> Incident:
+    """The challenger was promoted: the incident is over, and more trainings follow."""
+    now, since = workspace.clock.now(), dated(workspace, incident)
     if since is not None:
         follow_up.begin(workspace, incident.id, since, now)
     note = f"retrained; {version} promoted"
@@ -212,9 +225,16 @@ def by_person(
             is judged and trained on.
 
     Raises:
-        StateError: There is no such incident, it has ended, or it moved meanwhile.
+        StateError: There is no such incident, it has ended, it moved meanwhile, or it is a fault
+            that is to be responded to.
     """
     incident = workspace.state.incident(incident_id)
+    if retry and incident.cause == Cause.FAULT:
+        raise StateError(
+            f"{incident_id} is about broken data: no training answers it",
+            where="incidents",
+            fix="end it once the data are repaired; with --sound, if they were right",
+        )
     now = workspace.clock.now()
     status = Status.OPEN if retry else Status.RESOLVED
     moved = incident.move(status, note=f"by {person or 'a person'}: {note}", at=now)

@@ -53,6 +53,8 @@ def trained(workspace: Workspace) -> None:
 
 
 def _labels_due(workspace: Workspace) -> bool:
+    if workspace.state.unsettled_releases():
+        return False  # another cannot begin beside it
     wanted = workspace.project.train.labelled_batch
     known = workspace.state.recall(_LABELS_KNOWN)
     return None not in (wanted, known) and _labels(workspace) - int(known or 0) >= (wanted or 0)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
-from setpoint.errors import ValidationFailed
+from setpoint.errors import TrainingError, ValidationFailed
 from setpoint.workspace import Workspace, open_workspace
 from tests.stages.small import deliver as put
 from tests.stages.small import make_frame, serve
@@ -82,6 +82,24 @@ def test_a_response_that_fails_leaves_the_incident_open_with_its_reason(project:
     assert state.is_failed()
     assert after.status == Status.OPEN
     assert "column x" in after.note
+
+
+def test_a_response_that_lacks_rows_waits_until_they_have_grown(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import respond as flow
+
+    def lacks_rows(*_: object) -> None:
+        raise TrainingError("too few", where="split", fix="wait")
+
+    workspace = open_workspace()
+    incident = _incident(workspace)
+    now = workspace.clock.now()
+    monkeypatch.setattr(flow.stage, "began", lambda *_: now - timedelta(days=365))
+    monkeypatch.setattr(flow, "deliver_once", lacks_rows)
+    assert flow.respond(incident.id, return_state=True).is_failed()
+    again = workspace.state.recall(f"retry_after:{incident.id}")
+    assert again is not None and datetime.fromisoformat(again) > now + timedelta(days=60)
 
 
 def test_the_sweep_reopens_what_a_dead_run_had_taken(project: Path) -> None:

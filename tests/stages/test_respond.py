@@ -15,7 +15,7 @@ from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.domain.split import hash_share
 from setpoint.errors import StateError
 from setpoint.ports import Decision, Label
-from setpoint.stages import respond
+from setpoint.stages import follow_up, respond
 from setpoint.workspace import StreamClock, Workspace
 from tests.stages.small import PROJECT, T0, make_workspace
 
@@ -178,6 +178,25 @@ def test_what_a_dead_run_had_taken_up_ends_as_its_release_did(
         workspace.state.save_release(replace(rollout, cause=incident.id))
     respond.left_behind(workspace, incident)
     assert workspace.state.incident(incident.id).status == status
+
+
+def test_a_heal_is_followed_up_though_the_run_that_answered_it_died(workspace: Workspace) -> None:
+    incident = _taken(workspace, _opened(workspace))
+    began = respond.began(workspace, incident, T0)
+    healed = Rollout("v2", "v1", WHOLE, Stage.PROMOTED, cause=incident.id, settled=True)
+    workspace.state.save_release(healed)
+    respond.left_behind(workspace, incident)
+    following = follow_up.waiting(workspace)
+    assert following is not None
+    assert (following.incident, following.since) == (incident.id, began)
+
+
+def test_broken_data_are_not_responded_to_again(workspace: Workspace) -> None:
+    fault = replace(_opened(workspace), id="", cause=Cause.FAULT, status=Status.NEEDS_PERSON)
+    fault, _ = workspace.state.open_incident(fault)
+    with pytest.raises(StateError, match="no training answers it"):
+        respond.by_person(workspace, fault.id, "again", retry=True)
+    assert workspace.state.incident(fault.id).status == Status.NEEDS_PERSON
 
 
 def test_an_error_while_a_release_goes_on_leaves_its_incident_to_that_release(

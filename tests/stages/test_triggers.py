@@ -11,6 +11,7 @@ import pytest
 
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.stages import follow_up, triggers
 from setpoint.stages.ingest import ingest
 from setpoint.workspace import StreamClock, Workspace
@@ -58,6 +59,16 @@ def test_an_open_incident_comes_first(workspace: Workspace, cause: Cause, status
     ended = found.move(Status.NEEDS_PERSON) if status == Status.OPEN else found
     workspace.state.move_incident(found, ended, T0)
     workspace.state.move_incident(ended, ended.move(Status.RESOLVED, at=T0), T0)
+    assert len(_wait_for(workspace, 3)) == 1
+
+
+def test_nothing_is_trained_beside_a_release_that_waits_for_a_person(workspace: Workspace) -> None:
+    follow_up.begin(workspace, "small-1", SINCE, T0)
+    held = Rollout("v2", "v1", plan("blue_green", shadowing=False), Stage.HELD)
+    workspace.state.save_release(held)
+    assert _wait_for(workspace, 3) == []
+    assert triggers.take(workspace, "follow-up of small-1") is None
+    workspace.state.save_release(replace(held, stage=Stage.ROLLED_BACK, settled=True))
     assert len(_wait_for(workspace, 3)) == 1
 
 
