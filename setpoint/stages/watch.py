@@ -261,10 +261,12 @@ def _explain(workspace: Workspace, window: Window, opened: list[tuple[Incident, 
 
 
 def _end_watching(workspace: Workspace, window: Window, failing: set[Cause]) -> None:
-    """End what is only watched and has passed: not failing, and seen not to."""
+    """End what is only watched and has passed: not failing, and all of its evidence seen not to."""
     seen = {cause_of(f) for f in window.findings if f.outcome == Outcome.PASSED}
+    unseen = {(f.name, f.slice) for f in window.findings if f.outcome != Outcome.PASSED}
     for incident in workspace.state.incidents(only_open=True):
-        over = incident.cause in seen - failing
+        own = {(f.name, f.slice) for f in incident.findings}
+        over = incident.cause in seen - failing and not own & unseen
         if over and incident.status == Status.WATCHING:
             note = f"{incident.cause} has passed"
             ended = incident.move(Status.RESOLVED, note=note, at=window.end)

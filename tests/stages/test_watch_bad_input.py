@@ -134,6 +134,22 @@ def test_one_row_or_a_few_prove_nothing_and_end_nothing(workspace: Workspace, ro
     assert workspace.state.incident(incident.id).status == Status.WATCHING
 
 
+def test_another_input_that_is_sound_does_not_end_what_is_watched_in_one(
+    workspace: Workspace,
+) -> None:
+    moved = Finding("psi", Outcome.FAILED, 0.5, 0.25, "ceiling", 500, 0.001, "moved", slice="x")
+    watched = Incident("", Cause.DRIFT, Severity.LOW, Status.WATCHING, T0, "v1", (moved,))
+    opened, _ = workspace.state.open_incident(watched)
+    other = replace(moved, outcome=Outcome.PASSED, slice="y")
+    for days, outcome, status in (
+        (1, Outcome.INCONCLUSIVE, Status.WATCHING),
+        (2, Outcome.PASSED, Status.RESOLVED),
+    ):
+        drift = (replace(moved, outcome=outcome), other)
+        respond_to(workspace, Window(T0 + timedelta(days=days), "v1", drift, ()))
+        assert workspace.state.incident(opened.id).status == status
+
+
 def test_inputs_that_are_all_null_are_broken_data_and_nothing_is_retrained(
     workspace: Workspace,
 ) -> None:
