@@ -86,7 +86,7 @@ def tell_due(workspace: Workspace, now: datetime, *, again: bool) -> None:
     """
     name = workspace.project.name
     for cause in triggers.due(workspace, now):
-        told = f"told_due:{cause}"
+        told = triggers.told(cause)
         if workspace.state.recall(told) and not again:
             continue
         emit_event(

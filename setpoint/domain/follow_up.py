@@ -25,7 +25,8 @@ def grown(since: datetime, now: datetime, ripe: datetime) -> datetime:
         now: Event time.
         ripe: Event time up to which labels are complete now.
     """
-    return now + (GROWTH - 1) * max(ripe - since, timedelta(0))
+    waits = max(since - ripe, timedelta(0))  # until the first of them has its label
+    return now + waits + (GROWTH - 1) * max(ripe - since, timedelta(0))
 
 
 @dataclass(frozen=True)

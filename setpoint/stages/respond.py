@@ -7,6 +7,7 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from setpoint.domain.changes import rise_at
 from setpoint.domain.follow_up import grown
@@ -47,6 +48,8 @@ def _ripe(workspace: Workspace, incident: Incident, now: datetime) -> bool:
     """
     if any(one.cause == Cause.FAULT for one in workspace.state.incidents(only_open=True)):
         return False
+    if workspace.state.unsettled_releases():
+        return False  # another cannot begin beside it, and the attempt would be lost
     after = workspace.state.recall(f"retry_after:{incident.id}")
     if after is not None:
         return now >= datetime.fromisoformat(after)
@@ -142,6 +145,7 @@ def _dated(workspace: Workspace, incident: Incident, now: datetime, log: Decisio
     wanted = tuple(sorted({*cost_columns(workspace), sticky}))
     query = DecisionQuery(start=earliest, version=incident.version, request=wanted)
     table = ripe_decisions(workspace, log, query, now)
+    table = table.filter(pc.is_valid(table[sticky]))
     shares = [hash_share(str(value)) for value in table[sticky].to_pylist()]
     table = table.filter(pa.array([share >= project.train.holdout for share in shares], pa.bool_()))
     # Two windows hold as many rows as this or more: a side has an eighth of a window at least.

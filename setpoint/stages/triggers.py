@@ -25,6 +25,11 @@ class Start:
     since: datetime | None = None
 
 
+def told(cause: str) -> str:
+    """Name of the fact that a training was told to be due, until it is taken up."""
+    return f"told_due:{cause}"
+
+
 def due(workspace: Workspace, now: datetime) -> list[str]:
     """Causes for which a training is to be started."""
     following = follow_up.due(workspace, now)
@@ -39,6 +44,7 @@ def take(workspace: Workspace, cause: str) -> Start | None:
         workspace: The project.
         cause: One of ``due``, or any other: what a person or a schedule asks for is always done.
     """
+    workspace.state.remember(told(cause), "")
     if cause.startswith(PREFIX):
         following = follow_up.take(workspace, cause, workspace.clock.now())
         return None if following is None else Start(following.since)

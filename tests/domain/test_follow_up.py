@@ -22,8 +22,8 @@ def test_when_it_is_due_the_labelled_time_since_the_change_has_grown(
     assert abs((due - delay - T0) - GROWTH * span) < timedelta(seconds=1)
 
 
-def test_a_change_that_no_label_has_reached_is_looked_at_again_at_once() -> None:
-    assert grown(T0, T0, T0 - timedelta(days=9)) == T0
+def test_a_change_that_no_label_has_reached_waits_for_the_first() -> None:
+    assert grown(T0, T0, T0 - timedelta(days=9)) == T0 + timedelta(days=9)
 
 
 @given(DAYS, st.integers(1, 10))
