@@ -1,4 +1,4 @@
-"""Event times at which the data were broken: nothing is judged or learned by them.
+"""Event times at which the data were broken: no label of theirs judges or teaches.
 
 A fault is claimed by the newest part of a window (``watch.NEWEST``), so it began no earlier than
 that part did. It lasts until a person has ended its incident. A person who says that the data were
