@@ -95,7 +95,7 @@ def test_a_response_that_lacks_rows_waits_until_they_have_grown(
     workspace = open_workspace()
     incident = _incident(workspace)
     now = workspace.clock.now()
-    monkeypatch.setattr(flow.stage, "began", lambda *_: now - timedelta(days=365))
+    monkeypatch.setattr(flow.stage, "_dated", lambda *_: now - timedelta(days=365))
     monkeypatch.setattr(flow, "deliver_once", lacks_rows)
     assert flow.respond(incident.id, return_state=True).is_failed()
     again = workspace.state.recall(f"retry_after:{incident.id}")
