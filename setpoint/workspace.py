@@ -18,7 +18,7 @@ from setpoint.ports import Clock, DecisionLog, ModelRuntime, TrafficRouter
 
 if TYPE_CHECKING:
     from setpoint.adapters.delta import DeltaSnapshots
-    from setpoint.adapters.sources import S3Options
+    from setpoint.adapters.s3 import S3Options
 
 
 class WallClock:
@@ -143,7 +143,7 @@ class Workspace:
     @property
     def s3(self) -> S3Options:
         """How S3 is reached."""
-        from setpoint.adapters.sources import S3Options
+        from setpoint.adapters.s3 import S3Options
 
         env = self.environment
         return S3Options(env.s3_endpoint, env.s3_region, env.s3_access_key, env.s3_secret_key)

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from setpoint.adapters.sources import BatchRef, S3Options, read_bytes, write_bytes
+from setpoint.adapters.s3 import S3Options
+from setpoint.adapters.sources import BatchRef, read_bytes, write_bytes
 from setpoint.errors import StateError
 
 

@@ -6,10 +6,9 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from posixpath import normpath
-from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -18,62 +17,17 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from setpoint.adapters.files import write_atomically
+from setpoint.adapters.s3 import S3Options, list_objects, read_object, split_uri, write_object
 from setpoint.domain.conform import conform
 from setpoint.domain.schema import ColumnSpec, TableSpec
 from setpoint.domain.validation import bounded
 from setpoint.errors import DataError
 
-__all__ = ["BatchRef", "S3Options", "Source", "batch_key", "conform", "list_batches", "parse_batch",
+__all__ = ["BatchRef", "Source", "batch_key", "conform", "list_batches", "parse_batch",
            "read_batch", "read_bytes", "write_bytes"]  # fmt: skip
-
-T = TypeVar("T")
 
 _NULL_WORDS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 _BOOLEAN_WORDS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
-
-
-@dataclass(frozen=True)
-class S3Options:
-    """How an S3 service is reached. The secret is kept out of the text form.
-
-    Attributes:
-        endpoint_url: Address of the service; empty for the provider's own.
-        region: Region name.
-        access_key: Key id; empty to use what the machine provides.
-        secret_key: Its secret.
-    """
-
-    endpoint_url: str = ""
-    region: str = "us-east-1"
-    access_key: str = ""
-    secret_key: str = field(default="", repr=False)
-
-    def client(self) -> Any:
-        """A boto3 client for it."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint_url or None,
-            region_name=self.region,
-            aws_access_key_id=self.access_key or None,
-            aws_secret_access_key=self.secret_key or None,
-            config=Config(retries={"max_attempts": 3, "mode": "standard"}, connect_timeout=5),
-        )
-
-    def delta_options(self) -> dict[str, str]:
-        """The same as storage options of Delta Lake; holds the secret, never log it."""
-        options = {
-            "AWS_REGION": self.region,
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_ALLOW_HTTP": "true" if self.endpoint_url.startswith("http://") else "",
-            # Two writers must not overwrite each other's commit.
-            "aws_conditional_put": "etag",
-        }
-        return {key: value for key, value in options.items() if value}
 
 
 @dataclass(frozen=True)
@@ -195,10 +149,7 @@ def read_bytes(uri: str, s3: S3Options | None = None) -> bytes:
         DataError: It is missing or may not be read.
     """
     if uri.startswith("s3://"):
-        bucket, key = _bucket_key(uri)
-        return _s3_call(
-            uri, s3, lambda c: bytes(c.get_object(Bucket=bucket, Key=key)["Body"].read())
-        )
+        return read_object(uri, s3)
     try:
         return _local_path(uri).read_bytes()
     except OSError as error:
@@ -212,8 +163,7 @@ def write_bytes(uri: str, data: bytes, s3: S3Options | None = None) -> None:
         DataError: It may not be written.
     """
     if uri.startswith("s3://"):
-        bucket, key = _bucket_key(uri)
-        _s3_call(uri, s3, lambda client: client.put_object(Bucket=bucket, Key=key, Body=data))
+        write_object(uri, data, s3)
         return
     path = _local_path(uri)
     try:
@@ -272,53 +222,13 @@ def _list_local(path: Path) -> list[BatchRef]:
     return refs
 
 
-def _bucket_key(uri: str) -> tuple[str, str]:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not bucket:
-        raise DataError("the address names no bucket", where=uri, fix="write s3://bucket/folder")
-    return bucket, key
-
-
 def _list_s3(uri: str, s3: S3Options | None) -> list[BatchRef]:
-    bucket, key = _bucket_key(uri)
-    prefix = key.rstrip("/")
-
-    def listing(client: Any) -> list[dict[str, Any]]:
-        pages = client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=f"{prefix}/" if prefix else "", Delimiter="/"
-        )
-        objects = [item for page in pages for item in page.get("Contents", ())]
-        if not objects and prefix:
-            same = client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
-            objects = [item for item in same if item["Key"] == prefix]
-        return objects
-
-    objects = [o for o in _s3_call(uri, s3, listing) if not o["Key"].endswith("/")]
-    if not objects:
-        raise DataError(
-            "there is no object under this address",
-            where=uri,
-            fix="deliver a file there, or correct data.events in the project file",
-        )
+    bucket, _ = split_uri(uri)
     return [
         BatchRef(f"s3://{bucket}/{o['Key']}", o["Key"].rpartition("/")[2], o["Size"],
                  o["ETag"].strip('"'))
-        for o in objects
+        for o in list_objects(uri, s3)
     ]  # fmt: skip
-
-
-def _s3_call(uri: str, s3: S3Options | None, call: Callable[[Any], T]) -> T:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    options = s3 or S3Options()
-    try:
-        return call(options.client())
-    except (BotoCoreError, ClientError) as error:
-        raise DataError(
-            f"S3 at {options.endpoint_url or 'its default address'} answers: {bounded(error, 300)}",
-            where=uri,
-            fix="check address, bucket, endpoint, and that the key may list, read and write",
-        ) from error
 
 
 def _read_parquet(data: bytes) -> pa.Table:

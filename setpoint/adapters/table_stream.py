@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from setpoint.adapters.sources import BatchRef, S3Options, list_batches
+from setpoint.adapters.s3 import S3Options
+from setpoint.adapters.sources import BatchRef, list_batches
 from setpoint.domain.validation import bounded
 from setpoint.errors import DataError
 

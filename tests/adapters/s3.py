@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from setpoint.adapters.processes import free_port
-from setpoint.adapters.sources import S3Options
+from setpoint.adapters.s3 import S3Options
 
 BUCKET = "setpoint-tests"
 _LISTENERS = ("s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port",

@@ -19,7 +19,8 @@ from deltalake import DeltaTable, write_deltalake
 
 from setpoint.adapters.delta import ARRIVAL, DeltaSnapshots, quarantine
 from setpoint.adapters.quarantine import refused
-from setpoint.adapters.sources import S3Options, list_batches, read_bytes
+from setpoint.adapters.s3 import S3Options
+from setpoint.adapters.sources import list_batches, read_bytes
 from setpoint.domain import table_digest as digests
 from setpoint.domain.table_digest import table_digest
 from setpoint.errors import DataError, StateError

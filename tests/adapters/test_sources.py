@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from setpoint.adapters.s3 import S3Options
 from setpoint.adapters.sources import (
     BatchRef,
-    S3Options,
     Source,
     batch_key,
     conform,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from setpoint.config import Environment, load_project
 from setpoint.ports import Decision
@@ -105,3 +106,11 @@ def serve(workspace: Workspace, until: datetime, rows: int = 300) -> None:
             for i in range(rows)
         ]
     )
+
+
+def stored(workspace: Workspace, table: str) -> pa.Table:
+    """The newest snapshot of ``events`` or ``labels``."""
+    store = workspace.snapshots(table)
+    latest = store.latest()
+    assert latest is not None
+    return store.read(latest.version)

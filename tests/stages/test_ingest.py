@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,14 +19,11 @@ from setpoint.errors import DataError, ValidationFailed
 from setpoint.stages.assemble import history
 from setpoint.stages.ingest import current, ingest, quarantined
 from setpoint.stages.train import assemble
-from setpoint.workspace import StreamClock, Workspace
-from tests.stages.small import APART, PROJECT, deliver, make_frame, make_workspace
+from setpoint.workspace import StreamClock
+from tests.stages.small import PROJECT, deliver, make_frame, make_workspace, stored
 
 GOOD = make_frame(40)
 TWO_FOLDERS = PROJECT.replace("events: data\n", "events: [data, labels]\n")
-NULLABLE = PROJECT.replace('values: ["0", "1"]}', 'values: ["0", "1"], nullable: true}')
-ANY_LABEL = APART.replace('positive: "1"', 'positive: "yes"')
-DECLARED_LABEL = APART.replace("target:", '    bad: {type: category, values: ["0", "1"]}\ntarget:')
 WITH_RISK = PROJECT.replace(
     "  event_time: at\n", "  event_time: at\n  entities: {kind: kind}\n"
 ).replace(
@@ -127,52 +123,13 @@ def test_a_second_batch_is_added(tmp_path: Path) -> None:
     assert second.digest != first.digest
 
 
-def test_a_constant_label_stops_before_training(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path)
-    deliver(workspace, "1.parquet", GOOD.assign(bad="0"))
-    ingest(workspace)
-    with pytest.raises(DataError, match=r"the label is 0 in every row.*nothing can be learned"):
-        assemble(workspace, None)
-
-
 def test_no_data_at_all_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least one batch"):
         ingest(make_workspace(tmp_path))
 
 
-def test_labels_without_a_time_are_known_from_the_delay_on(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, APART)
-    deliver(workspace, "1.parquet", GOOD.drop(columns="bad"))
-    deliver(workspace, "1.parquet", GOOD[["id", "bad"]].sample(frac=1, random_state=0), "labels")
-    ingest(workspace)
-    store = workspace.snapshots("labels")
-    latest = store.latest()
-    assert latest is not None
-    labels = store.read(latest.version).to_pandas().set_index("id")
-    events = GOOD.set_index("id").loc[labels.index]
-    assert (labels["known_at"] == events["at"] + timedelta(days=1)).all()
-    assert (labels["label"].astype(str) == events["bad"]).all()
-
-
-def test_labels_of_unknown_events_without_a_time_are_refused(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, APART)
-    deliver(workspace, "1.parquet", GOOD.drop(columns="bad"))
-    deliver(workspace, "1.parquet", GOOD[["id", "bad"]].assign(id="stranger"), "labels")
-    with pytest.raises(DataError):
-        ingest(workspace)
-    with pytest.raises(DataError, match="there are no labels yet"):
-        current(workspace)
-
-
 def _frame(start: int, rows: int = 20) -> pd.DataFrame:
     return make_frame(rows, seed=start, start=start)
-
-
-def _stored(workspace: Workspace, table: str) -> pa.Table:
-    store = workspace.snapshots(table)
-    latest = store.latest()
-    assert latest is not None
-    return store.read(latest.version)
 
 
 # -- ids over all batches ------------------------------------------------------------------------
@@ -280,7 +237,7 @@ def test_events_of_one_moment_stay_in_the_order_of_the_file(tmp_path: Path) -> N
     workspace = make_workspace(tmp_path)
     deliver(workspace, "1.parquet", GOOD.assign(at=GOOD["at"].iloc[0])[::-1])
     ingest(workspace)
-    assert _stored(workspace, "events")["id"].to_pylist() == GOOD["id"].tolist()[::-1]
+    assert stored(workspace, "events")["id"].to_pylist() == GOOD["id"].tolist()[::-1]
 
 
 def test_an_event_that_comes_in_a_later_file_arrived_later(tmp_path: Path) -> None:
@@ -289,63 +246,6 @@ def test_an_event_that_comes_in_a_later_file_arrived_later(tmp_path: Path) -> No
     deliver(workspace, "2.parquet", GOOD[:20])
     ingest(workspace)
     assert history(workspace).events["id"].to_pylist() == [*GOOD["id"][20:], *GOOD["id"][:20]]
-
-
-# -- labels --------------------------------------------------------------------------------------
-
-
-def test_a_batch_without_any_label_adds_its_events_and_no_labels(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, NULLABLE)
-    deliver(workspace, "1.parquet", GOOD)
-    first = ingest(workspace)
-    deliver(workspace, "2.parquet", _frame(100).assign(bad=None))
-    second = ingest(workspace)
-    assert (second.rows, second.labels_version) == (60, first.labels_version)
-    assert _stored(workspace, "labels").num_rows == 40
-    assert ingest(workspace).batches == ()
-
-
-def _labels(workspace: Workspace, values: list[str], name: str = "1.parquet") -> None:
-    known = datetime(2026, 3, 1, tzinfo=UTC)
-    frame = pd.DataFrame({"id": GOOD["id"][: len(values)], "bad": values, "known_at": known})
-    deliver(workspace, name, frame, "labels")
-
-
-def test_labels_of_their_own_are_held_against_the_declared_values(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, DECLARED_LABEL)
-    deliver(workspace, "1.parquet", GOOD.drop(columns="bad"))
-    _labels(workspace, ["0", "1", "maybe"])
-    with pytest.raises(ValidationFailed, match=r"column bad: in set \(expected 0, 1\).*maybe"):
-        ingest(workspace)
-    assert workspace.snapshots("labels").latest() is None
-
-
-def test_a_third_label_value_is_an_error_that_names_all_three(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, ANY_LABEL)
-    deliver(workspace, "1.parquet", GOOD.drop(columns="bad"))
-    _labels(workspace, ["yes", "no", "no", "No"])
-    with pytest.raises(ValidationFailed, match=r"'No', 'no', 'yes'.*1 of 4 fail, e\.g\. No"):
-        ingest(workspace)
-
-
-def test_a_third_label_value_is_found_in_a_later_ingest_too(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, ANY_LABEL)
-    deliver(workspace, "1.parquet", GOOD.drop(columns="bad"))
-    _labels(workspace, ["yes", "no"])
-    ingest(workspace)
-    _labels(workspace, ["yes", "none", "none"], "2.parquet")
-    with pytest.raises(ValidationFailed, match="'no', 'none', 'yes'"):
-        ingest(workspace)
-    assert _stored(workspace, "labels").num_rows == 2
-
-
-def test_labels_of_events_that_have_not_come_are_kept_and_counted(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, APART)
-    deliver(workspace, "1.parquet", GOOD[:30].drop(columns="bad"))
-    _labels(workspace, GOOD["bad"].tolist())
-    assert ingest(workspace).labels_waiting == 10
-    deliver(workspace, "2.parquet", GOOD[30:].drop(columns="bad"))
-    assert ingest(workspace).labels_waiting == 0
 
 
 # -- what was refused ----------------------------------------------------------------------------
@@ -447,5 +347,5 @@ def test_naive_times_are_read_in_the_zone_of_the_project_file(tmp_path: Path) ->
     workspace = make_workspace(tmp_path, text)
     deliver(workspace, "1.parquet", GOOD.assign(at=GOOD["at"].dt.tz_localize(None)))
     ingest(workspace)
-    times = _stored(workspace, "events")["at"].to_pandas()
+    times = stored(workspace, "events")["at"].to_pandas()
     assert (times == GOOD["at"] - timedelta(hours=1)).all()
