@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from setpoint.domain.training import Parameters
+
+if TYPE_CHECKING:
+    import optuna
 
 ALL, FADING, SINCE = "all", "fading fast", "since the change"
 HALF_LIVES = {ALL: 0.0, FADING: 1 / 18, "fading": 1 / 6, "fading slowly": 2 / 3}
@@ -58,15 +63,10 @@ def search(
 
     def evaluate(trial: optuna.Trial) -> float:
         window = trial.suggest_categorical("window", windows)
-        parameters = Parameters(
-            learning_rate=trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
-            max_leaf_nodes=trial.suggest_int("max_leaf_nodes", 4, 48, log=True),
-            min_samples_leaf=trial.suggest_int("min_samples_leaf", 5, 100, log=True),
-            l2=trial.suggest_float("l2", 1e-3, 10.0, log=True),
+        parameters = replace(
+            _suggested(trial, default),
             half_life_days=span_days * HALF_LIVES.get(window, 0.0),
             recent_days=recent_days if window == SINCE else 0.0,
-            max_iter=max_iter,
-            seed=seed,
         )
         value = objective(parameters)
         tried.append((parameters, value))
@@ -74,3 +74,13 @@ def search(
 
     study.optimize(evaluate, n_trials=trials)
     return min(tried, key=lambda pair: pair[1])[0], tried
+
+
+def _suggested(trial: optuna.Trial, default: Parameters) -> Parameters:
+    return replace(
+        default,
+        learning_rate=trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
+        max_leaf_nodes=trial.suggest_int("max_leaf_nodes", 4, 48, log=True),
+        min_samples_leaf=trial.suggest_int("min_samples_leaf", 5, 100, log=True),
+        l2=trial.suggest_float("l2", 1e-3, 10.0, log=True),
+    )

@@ -13,7 +13,8 @@ def last_good(workspace: Workspace, champion: str) -> str:
     """The newest version that served before the champion and was good to the end.
 
     Its bundle is as it was registered, and in the last ``watch.window`` of its service no window
-    broke a setpoint. A version that was itself rolled back from is not taken again.
+    broke a setpoint and one at least could be judged. A version that was itself rolled back from is
+    not taken again.
 
     Args:
         workspace: The project.
@@ -44,15 +45,18 @@ def _fault(workspace: Workspace, version: str) -> str:
         return err.what
     served = [one for one in workspace.state.windows() if one.version == version]
     last = workspace.project.watch.window
-    for window in served:
-        recent = window.end > served[-1].end - last
-        broken = [
-            f.name
-            for f in window.findings
-            if f.name in workspace.project.setpoints and f.outcome == Outcome.FAILED
-        ]
-        if recent and broken:
-            return f"{', '.join(broken)} failed at {window.end:%Y-%m-%d %H:%M}"
+    recent = [one for one in served if one.end > served[-1].end - last]
+    judged = [
+        (window.end, f)
+        for window in recent
+        for f in window.findings
+        if f.name in workspace.project.setpoints
+    ]
+    for end, finding in judged:
+        if finding.outcome == Outcome.FAILED:
+            return f"{finding.name} failed at {end:%Y-%m-%d %H:%M}"
+    if not any(finding.outcome == Outcome.PASSED for _, finding in judged):
+        return "none of its last windows could be judged"
     return ""
 
 

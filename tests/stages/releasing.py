@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from setpoint.adapters.mlflow_registry import CHAMPION, GATED_AGAINST
@@ -9,6 +10,7 @@ from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Finding, Outcome, Verdict
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
+from setpoint.domain.windows import WindowRecord
 from setpoint.stages import release, respond
 from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
@@ -58,6 +60,13 @@ def replaced(folder: Path, text: str = ROLLS_BACK) -> tuple[Workspace, FakeRoute
     release.enact(workspace, second)
     release.settle(workspace, second, Verdict())
     return workspace, router, runtime
+
+
+def looked(workspace: Workspace, days: float, outcome: Outcome, version: str = "v1") -> None:
+    """A window of a version so many days after ``T0``; its drift is no setpoint."""
+    found = Finding("ranking", outcome, 0.5, 0.6, "floor", 500, 0.001, "as measured")
+    drift = Finding("psi", Outcome.FAILED, 0.5, 0.25, "ceiling", 500, 0.001, "moved", slice="x")
+    workspace.state.keep_window(WindowRecord(T0 + timedelta(days=days), version, (found, drift)))
 
 
 def taken_up(workspace: Workspace, run: str, cause: Cause = Cause.PERFORMANCE) -> Incident:

@@ -23,6 +23,7 @@ from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage
+from setpoint.domain.windows import WindowRecord
 from setpoint.errors import StateError
 from setpoint.stages import train
 from setpoint.workspace import Workspace
@@ -102,6 +103,8 @@ def test_in_a_replay_a_roll_back_serves_the_bundle_of_the_last_good_version(tmp_
     workspace.state.begin_release(promoted)
     workspace.registry.point(CHAMPION, second)
     finding = Finding("ranking", Outcome.FAILED, 0.5, 0.6, "floor", 500, 0.001, "broken")
+    held = replace(finding, outcome=Outcome.PASSED, value=0.7)
+    workspace.state.keep_window(WindowRecord(BEGIN - timedelta(days=1), "v1", (held,)))
     opened, _ = workspace.state.open_incident(
         Incident("", Cause.PERFORMANCE, Severity.HIGH, Status.OPEN, BEGIN, second, (finding,))
     )

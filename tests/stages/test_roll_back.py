@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.findings import Outcome
 from setpoint.domain.incidents import Cause, Status
 from setpoint.domain.rollout import Rollout, Stage
-from setpoint.domain.windows import WindowRecord
 from setpoint.errors import ReleaseError
 from setpoint.stages import respond
 from setpoint.stages.roll_back import last_good
 from setpoint.workspace import StreamClock, Workspace
-from tests.stages.releasing import ROLLS_BACK, replaced, taken_up
+from tests.stages.releasing import ROLLS_BACK, looked, replaced, taken_up
 from tests.stages.small import T0
 
 DAY = timedelta(days=1)
@@ -27,24 +26,28 @@ def workspace(tmp_path: Path) -> Workspace:
     return replaced(tmp_path)[0]
 
 
-def _looked(workspace: Workspace, days: float, outcome: Outcome, version: str = "v1") -> None:
-    found = Finding("ranking", outcome, 0.5, 0.6, "floor", 500, 0.001, "as measured")
-    drift = Finding("psi", Outcome.FAILED, 0.5, 0.25, "ceiling", 500, 0.001, "moved", slice="x")
-    workspace.state.keep_window(WindowRecord(T0 + days * DAY, version, (found, drift)))
-
-
 def test_a_version_that_served_well_to_its_end_is_good(workspace: Workspace) -> None:
-    _looked(workspace, 0, Outcome.FAILED)
+    looked(workspace, 0, Outcome.FAILED)
     for day in range(1, 8):
-        _looked(workspace, day, Outcome.INCONCLUSIVE if day % 2 else Outcome.PASSED)
-    _looked(workspace, 8, Outcome.FAILED, "v2")
+        looked(workspace, day, Outcome.INCONCLUSIVE if day % 2 else Outcome.PASSED)
+    looked(workspace, 8, Outcome.FAILED, "v2")
     assert last_good(workspace, "v2") == "v1"
 
 
 def test_a_version_that_broke_a_setpoint_at_its_end_is_not(workspace: Workspace) -> None:
-    _looked(workspace, 1, Outcome.FAILED)
-    _looked(workspace, 2, Outcome.PASSED)
+    looked(workspace, 1, Outcome.FAILED)
+    looked(workspace, 2, Outcome.PASSED)
     with pytest.raises(ReleaseError, match="v1: ranking failed at 2026-02-02 00:00"):
+        last_good(workspace, "v2")
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.INCONCLUSIVE])
+def test_a_version_of_whose_service_nothing_is_known_is_not(
+    workspace: Workspace, outcome: Outcome | None
+) -> None:
+    if outcome is not None:
+        looked(workspace, 1, outcome)
+    with pytest.raises(ReleaseError, match="v1: none of its last windows could be judged"):
         last_good(workspace, "v2")
 
 
