@@ -32,7 +32,8 @@ CAUSE = "benchmark"
 
 def plainly(workspace: Workspace) -> None:
     """The stages, one after the other."""
-    from setpoint.stages import gate, train
+    from setpoint.stages import train
+    from setpoint.stages.gates import run as gate
     from setpoint.stages.ingest import ingest
 
     snapshot = ingest(workspace)

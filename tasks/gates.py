@@ -6,7 +6,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from setpoint.domain.findings import Verdict
-from setpoint.stages import gate
+from setpoint.stages.gates import run as gate
 from setpoint.stages.train import Candidate, Training
 from setpoint.workspace import Workspace
 from tasks import show

@@ -26,7 +26,8 @@ from setpoint.domain.profile import Profile, build_profile, count
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.training import Rows
 from setpoint.errors import BundleError, DataError, ReleaseError, TrainingError
-from setpoint.stages import follow_up, gate, respond, train, watch
+from setpoint.stages import follow_up, respond, train, watch
+from setpoint.stages.gates import run as gate
 from setpoint.stages.roll_back import last_good
 from setpoint.stages.train import Training
 from setpoint.workspace import StreamClock

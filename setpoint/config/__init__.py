@@ -10,19 +10,9 @@ from setpoint.config.decisions import Actions, CostCell, Costs
 from setpoint.config.environment import Environment, read_address, read_environment
 from setpoint.config.features import Features, Risk, Window
 from setpoint.config.fields import parse_duration
+from setpoint.config.gates import Explainability, Fairness, Gates
 from setpoint.config.notify import Channel, Notify
-from setpoint.config.policies import (
-    Bands,
-    Explainability,
-    Fairness,
-    Gates,
-    Package,
-    Release,
-    Respond,
-    Setpoint,
-    Train,
-    Watch,
-)
+from setpoint.config.policies import Bands, Package, Release, Respond, Setpoint, Train, Watch
 from setpoint.config.project import Owner, Project, json_schema
 from setpoint.config.reader import load_project, parse_project
 

@@ -12,8 +12,9 @@ from setpoint.config.data import Data, Target
 from setpoint.config.decisions import Actions, Costs, Decisions, Exploration
 from setpoint.config.features import Features
 from setpoint.config.fields import Fault, Name, Section, refuse
+from setpoint.config.gates import Gates
 from setpoint.config.notify import Notify
-from setpoint.config.policies import Gates, Package, Release, Respond, Setpoint, Train, Watch
+from setpoint.config.policies import Package, Release, Respond, Setpoint, Train, Watch
 from setpoint.config.references import input_faults, reference_faults
 from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature, duration_label
 from setpoint.domain.schema import ColumnSpec, TableSpec

@@ -14,8 +14,9 @@ from setpoint.config.data import Data, Target
 from setpoint.config.decisions import Costs
 from setpoint.config.features import Features
 from setpoint.config.fields import Section
+from setpoint.config.gates import Gates
 from setpoint.config.mistakes import explain
-from setpoint.config.policies import Gates, Release
+from setpoint.config.policies import Release
 from setpoint.config.project import Project
 from setpoint.config.references import reference_faults
 from setpoint.errors import ProjectFileError

@@ -10,7 +10,8 @@ from setpoint.config.data import Data, Target
 from setpoint.config.decisions import Costs
 from setpoint.config.features import Features
 from setpoint.config.fields import Fault, Place
-from setpoint.config.policies import Gates, Release
+from setpoint.config.gates import Gates
+from setpoint.config.policies import Release
 from setpoint.domain.schema import ColumnKind
 
 RESERVED = ("label", "label_known_at")

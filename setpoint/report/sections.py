@@ -25,7 +25,7 @@ from setpoint.report.series import (
     shares_chart,
 )
 from setpoint.report.traffic import DAY, Traffic
-from setpoint.stages.gate import targets
+from setpoint.stages.gates.performance import targets
 from setpoint.workspace import Workspace
 
 ESTIMATED = "estimated_"

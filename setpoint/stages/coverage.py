@@ -16,7 +16,7 @@ from setpoint.domain.findings import Finding, Outcome, check_value, not_measured
 from setpoint.domain.profile import Profile
 from setpoint.domain.selection import Selected, blind_spot, label_coverage, watch_recall
 from setpoint.ports import DecisionLog, DecisionQuery
-from setpoint.stages.gate import targets
+from setpoint.stages.gates.performance import targets
 from setpoint.stages.ripe import known_labels
 from setpoint.workspace import WallClock, Workspace
 

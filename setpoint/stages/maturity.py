@@ -12,7 +12,7 @@ from setpoint.domain.arrivals import integers
 from setpoint.domain.bundle import Bundle
 from setpoint.domain.estimation import estimate
 from setpoint.domain.features import MICROSECONDS
-from setpoint.domain.gates import Judged
+from setpoint.domain.gates.judged import Judged
 from setpoint.domain.loss import Reference
 from setpoint.domain.maturity import LabelAges, label_ages, weighted_costs
 from setpoint.domain.training import Rows

@@ -16,12 +16,14 @@ from setpoint.domain.bundle import Bundle
 from setpoint.domain.changes import Cusum, watch_errors
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.findings import Finding, Outcome, not_measured
-from setpoint.domain.gates import Judged, fairness_gate, setpoint_finding
+from setpoint.domain.gates.fairness import fairness_gate
+from setpoint.domain.gates.judged import Judged
+from setpoint.domain.gates.setpoints import setpoint_finding
 from setpoint.domain.loss import LOSS, Reference, loss_a_day
 from setpoint.errors import DataError
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.coverage import label_times, selected
-from setpoint.stages.gate import targets
+from setpoint.stages.gates.performance import targets
 from setpoint.stages.maturity import known_ages
 from setpoint.stages.ripe import acted_by_score, judged_decisions, ripe_decisions, ripe_window
 from setpoint.workspace import Workspace

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from setpoint.domain.arrivals import integers
 from setpoint.domain.features import MICROSECONDS
-from setpoint.domain.gates import Judged
+from setpoint.domain.gates.judged import Judged
 from setpoint.domain.maturity import LabelAges, weighted_costs
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.assemble import cost_columns

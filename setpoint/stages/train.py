@@ -20,7 +20,7 @@ from setpoint.adapters.plots import training_plots
 from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundle
 from setpoint.domain.exploration import EXPLORATION
 from setpoint.domain.features import MICROSECONDS
-from setpoint.domain.gates import Judged, judge
+from setpoint.domain.gates.judged import Judged, judge
 from setpoint.domain.metrics import average_precision, roc_auc
 from setpoint.domain.multivariate import sample
 from setpoint.domain.profile import build_profile

@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 
 from setpoint.domain.findings import Outcome
-from setpoint.domain.gates import (
-    Judged,
+from setpoint.domain.gates.champion import champion_gate
+from setpoint.domain.gates.explainability import explainability_gate
+from setpoint.domain.gates.fairness import fairness_gate, ratio_bounds
+from setpoint.domain.gates.judged import Judged
+from setpoint.domain.gates.setpoints import (
     Reading,
     Target,
     auc_standard_error,
-    champion_gate,
-    explainability_gate,
-    fairness_gate,
     performance_gate,
-    ratio_bounds,
     setpoint_finding,
 )
 from setpoint.domain.metrics import roc_auc

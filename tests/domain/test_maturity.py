@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint.domain.findings import Outcome
-from setpoint.domain.gates import Judged, Target, setpoint_finding
+from setpoint.domain.gates.judged import Judged
+from setpoint.domain.gates.setpoints import Target, setpoint_finding
 from setpoint.domain.maturity import (
     MIN_KNOWN,
     MIN_POSITIVES,

@@ -10,7 +10,8 @@ import pytest
 
 from setpoint.domain.features import FeatureSpec
 from setpoint.domain.findings import Outcome
-from setpoint.domain.gates import Judged, Target, judge, setpoint_finding
+from setpoint.domain.gates.judged import Judged, judge
+from setpoint.domain.gates.setpoints import Target, setpoint_finding
 from setpoint.domain.training import Rows, as_rows, fit_calibration, fit_pipeline, raw_scores
 from tests.domain.test_training import COSTS, QUICK, make_rows
 

@@ -18,14 +18,14 @@ from setpoint.config import Environment, load_project
 from setpoint.domain.arrivals import with_arrival
 from setpoint.domain.exploration import explores
 from setpoint.domain.findings import Finding, Outcome
-from setpoint.domain.gates import setpoint_finding
+from setpoint.domain.gates.setpoints import setpoint_finding
 from setpoint.domain.selection import Selected, blind_spot, label_coverage, watch_recall
 from setpoint.domain.training import Rows, TrainedModel, as_rows
 from setpoint.domain.world import DEMO, Drift, World, generate
 from setpoint.ports import Decision, Label
 from setpoint.stages.assemble import History, training_rows
 from setpoint.stages.coverage import selected_rows
-from setpoint.stages.gate import targets
+from setpoint.stages.gates.performance import targets
 from setpoint.stages.ripe import judged_decisions, ripe_window
 from setpoint.stages.train import fit
 from setpoint.stages.worldfiles import PROJECT

@@ -12,7 +12,7 @@ from setpoint.domain.findings import Finding, Outcome, Verdict
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.slo import QUALITY_BUDGET
 from setpoint.domain.windows import WindowRecord
-from setpoint.stages.gate import record_verdict, run_gates
+from setpoint.stages.gates.run import record_verdict, run_gates
 from setpoint.stages.ingest import ingest
 from setpoint.stages.train import Candidate, Training, assemble, fit, publish
 from setpoint.workspace import Workspace

@@ -11,7 +11,8 @@ import pytest
 from setpoint.adapters.mlflow_registry import CANDIDATE, CHAMPION
 from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Outcome, Verdict
-from setpoint.stages.gate import bundle_scores, record_verdict, run_gates
+from setpoint.stages.gates.champion import bundle_scores
+from setpoint.stages.gates.run import record_verdict, run_gates
 from setpoint.stages.ingest import Ingested, ingest
 from setpoint.stages.train import Candidate, Training, assemble, fit, publish
 from setpoint.workspace import Workspace

@@ -1,0 +1,103 @@
+"""Rates of groups beside each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+from scipy.stats import norm
+
+from setpoint.domain.findings import Finding, Outcome, not_measured
+
+
+class GroupRateLike(Protocol):
+    """A rate within one group; see ``setpoint.adapters.fairlearn_groups.GroupRate``."""
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def hits(self) -> int: ...
+    @property
+    def sample(self) -> int: ...
+
+
+def fairness_gate(
+    column: str,
+    rates: Sequence[GroupRateLike],
+    *,
+    floor: float,
+    min_group: int,
+    error_rate: float = 0.05,
+) -> Finding:
+    """Ratio of the lowest to the highest group rate against a floor (.8: the four-fifths rule).
+
+    Groups under ``min_group`` are pooled into one; where even that is too small they are not
+    judged, and the reason names them. Every group is compared with the best one, each bound at
+    ``error_rate`` shared by all comparisons (Bonferroni). Passed if every ratio is proven to hold
+    the floor, failed if one is proven not to, else inconclusive; the finding is about the group
+    with the least room.
+
+    Args:
+        column: The protected column.
+        rates: Rate by group.
+        floor: Ratio required, 0 to 1.
+        min_group: Rows (or positives) a group needs.
+        error_rate: Chance that a ratio exactly at the floor passes, and that it fails.
+    """
+    name = f"fairness_{column}"
+    counts, note = _large_enough(rates, min_group)
+    total = sum(n for _, n in counts.values())
+    if len(counts) < 2:
+        reason = f"{len(counts)} groups have {min_group} rows; 2 are needed{note}"
+        return not_measured(name, reason, outcome=Outcome.INCONCLUSIVE)
+    share = {g: hits / n for g, (hits, n) in counts.items()}
+    best = max(share, key=lambda g: share[g])
+    if share[best] == 0:
+        return not_measured(name, "no group has any case", outcome=Outcome.INCONCLUSIVE)
+    bounds = {
+        g: ratio_bounds(counts[g], counts[best], error_rate / (len(counts) - 1))
+        for g in counts
+        if g != best
+    }
+    unfair = [g for g, (_, high) in bounds.items() if high < floor]
+    worst = min(unfair or bounds, key=lambda g: bounds[g][1 if unfair else 0])
+    low, high = bounds[worst]
+    value = share[worst] / share[best]
+    outcome = Outcome.INCONCLUSIVE
+    if unfair or low >= floor:
+        outcome = Outcome.FAILED if unfair else Outcome.PASSED
+    reason = (
+        f"{worst} {share[worst]:.3f} of {counts[worst][1]}, {best} {share[best]:.3f} of "
+        f"{counts[best][1]}: ratio {low:.3f} to {high:.3f}{note}"
+    )
+    return Finding(
+        name, outcome, value, floor, "floor", total, error_rate, reason, (low, high), column
+    )
+
+
+def _large_enough(
+    rates: Sequence[GroupRateLike], min_group: int
+) -> tuple[dict[str, tuple[int, int]], str]:
+    """Hits and rows by group, small ones pooled; and what became of the small ones."""
+    counts = {r.group: (r.hits, r.sample) for r in rates if r.sample >= min_group}
+    small = [r for r in rates if r.sample < min_group]
+    if not small:
+        return counts, ""
+    pooled = (sum(r.hits for r in small), sum(r.sample for r in small))
+    named = ", ".join(f"{r.group} ({r.sample})" for r in small)
+    if pooled[1] < min_group:
+        return counts, f"; not judged, under {min_group} rows: {named}"
+    counts["small groups"] = pooled
+    return counts, f"; small groups are {named}"
+
+
+def ratio_bounds(
+    worst: tuple[int, int], best: tuple[int, int], error_rate: float
+) -> tuple[float, float]:
+    """Bounds of a ratio of two proportions, each one-sided (Katz 1978, half a case added)."""
+    (a, n), (b, m) = worst, best
+    ratio = ((a + 0.5) / (n + 0.5)) / ((b + 0.5) / (m + 0.5))
+    spread = 1 / (a + 0.5) - 1 / (n + 0.5) + 1 / (b + 0.5) - 1 / (m + 0.5)
+    half = float(norm.isf(error_rate)) * math.sqrt(max(spread, 0.0))
+    return ratio * math.exp(-half), ratio * math.exp(half)

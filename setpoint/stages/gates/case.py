@@ -1,0 +1,34 @@
+"""What every gate looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from setpoint.domain.gates.judged import Judged
+from setpoint.domain.training import Rows
+from setpoint.stages.train import Candidate, Training
+from setpoint.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Case:
+    """A candidate before its gates.
+
+    Attributes:
+        workspace: The project.
+        candidate: What wants to serve.
+        training: How it was trained, with the rows that judge it.
+        judged: Those rows as the candidate decides them.
+        cause: Why it was trained: an incident's id, or any other word.
+    """
+
+    workspace: Workspace
+    candidate: Candidate
+    training: Training
+    judged: Judged
+    cause: str
+
+    @property
+    def rows(self) -> Rows:
+        """Rows that no model was trained on."""
+        return self.training.split.judge
