@@ -43,6 +43,7 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
     rows, known = training.assemble(workspace, None)
     trained = training.fit(workspace, rows, known, since)
     candidate = training.publish(workspace, trained, snapshot, cause)
+    training.prepare_fallback(workspace, trained, snapshot)
     verdict = gates.run_gates(workspace, candidate, trained, cause)
     if verdict.outcome != Outcome.PASSED:
         return Delivery(candidate, verdict, None, verdict.summary())

@@ -14,9 +14,17 @@ from tasks import releasing
 from tasks.runs import is_dead
 
 
-def walk(workspace: Workspace, version: str, cause: str, instead_of: str | None = None) -> Rollout:
+def walk(
+    workspace: Workspace,
+    version: str,
+    cause: str,
+    instead_of: str | None = None,
+    *,
+    rule: bool = False,
+) -> Rollout:
     """Walk a release to its end, or to where a person is asked, from wherever it was left."""
-    rollout = stage.begin(workspace, version, cause, str(runtime.flow_run.id), instead_of)
+    run = str(runtime.flow_run.id)
+    rollout = stage.begin(workspace, version, cause, run, instead_of, rule=rule)
     verdict = Verdict()
     while rollout.walking:
         rollout, verdict = releasing.take_step(workspace, rollout)

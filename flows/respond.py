@@ -1,4 +1,4 @@
-"""Respond to an incident: retrain, gate and release, or roll back; then close."""
+"""Respond to an incident: retrain, gate and release, or switch to another version; then close."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from setpoint.domain.incidents import Incident, Status
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.errors import ReleaseError, TrainingError
 from setpoint.stages import respond as stage
+from setpoint.stages.fallback import version_of
 from setpoint.stages.roll_back import last_good
 from setpoint.workspace import Workspace, open_workspace
 from tasks import notifying, watching
@@ -34,9 +35,8 @@ def respond(incident_id: str) -> State[None]:
     incident = stage.take(workspace, incident_id, str(runtime.flow_run.id))
     if incident is None:
         return State(type=StateType.COMPLETED, message=f"{incident_id} needs no response")
-    answer = _roll_back if stage.rolls_back(workspace, incident) else _retrain
     try:
-        close = answer(workspace, incident)
+        close = ANSWERS[stage.answer_to(workspace, incident)](workspace, incident)
     except Exception as err:  # raised again: the run fails, and the incident is not forgotten
         since = stage.dated(workspace, incident) if isinstance(err, TrainingError) else None
         stage.broken_off(workspace, incident, str(err), since)
@@ -55,12 +55,30 @@ def _retrain(workspace: Workspace, incident: Incident) -> Callable[[], State[Non
 
 
 def _roll_back(workspace: Workspace, incident: Incident) -> Callable[[], State[None]]:
+    return _switch(workspace, incident, last_good)
+
+
+def _fall_back(workspace: Workspace, incident: Incident) -> Callable[[], State[None]]:
+    return _switch(workspace, incident, version_of, rule=True)
+
+
+def _switch(
+    workspace: Workspace,
+    incident: Incident,
+    choose: Callable[[Workspace, str], str],
+    *,
+    rule: bool = False,
+) -> Callable[[], State[None]]:
     try:
-        version = last_good(workspace, incident.version)
+        version = choose(workspace, incident.version)
     except ReleaseError as err:
         return partial(_ask, workspace, incident, err.what)
-    rollout = walk(workspace, version, incident.id, instead_of=incident.version)
-    return partial(_close_back, workspace, incident, rollout)
+    rollout = walk(workspace, version, incident.id, instead_of=incident.version, rule=rule)
+    return partial(_close_switch, workspace, incident, rollout)
+
+
+ANSWERS = {"retrain": _retrain, "roll_back": _roll_back, "fall_back": _fall_back}
+"""By what ``stages.respond.answer_to`` says."""
 
 
 def _ask(workspace: Workspace, incident: Incident, reason: str) -> State[None]:
@@ -69,8 +87,8 @@ def _ask(workspace: Workspace, incident: Incident, reason: str) -> State[None]:
     return State(type=StateType.FAILED, name="NeedsPerson", message=asked.note)
 
 
-def _close_back(workspace: Workspace, incident: Incident, rollout: Rollout) -> State[None]:
-    after = stage.rolled_back(workspace, incident, rollout)
+def _close_switch(workspace: Workspace, incident: Incident, rollout: Rollout) -> State[None]:
+    after = stage.switched(workspace, incident, rollout)
     watching.explain_incident(workspace, after, return_state=True)
     if after.status == Status.RESOLVED:
         return State(type=StateType.COMPLETED, name="Healed", message=after.note)

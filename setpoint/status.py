@@ -13,6 +13,7 @@ from setpoint.domain.incidents import Cause, Status, cause_of
 from setpoint.domain.rollout import Stage
 from setpoint.domain.selection import BLIND_SPOT, LABEL_COVERAGE
 from setpoint.errors import StateError
+from setpoint.stages.fallback import RULE
 from setpoint.stages.ingest import quarantined
 from setpoint.workspace import Workspace
 
@@ -62,12 +63,19 @@ def _needs(workspace: Workspace) -> list[str]:
     return needs
 
 
+def _named(workspace: Workspace, champion: str | None) -> str:
+    if champion is None:
+        return "none: run setpoint deliver"
+    rule = workspace.registry.tags(champion).get(RULE)
+    return champion if rule is None else f"{champion}, the fallback rule: {rule}"
+
+
 def _service(workspace: Workspace, console: Console) -> None:
     champion = workspace.registry.version_of(CHAMPION)
     challenger = workspace.registry.version_of(CHALLENGER)
     releases = workspace.state.unsettled_releases()
     console.print("\n[bold]in service[/bold]")
-    console.print(f"  champion    {champion or 'none: run setpoint deliver'}")
+    console.print(f"  champion    {_named(workspace, champion)}", markup=False)
     for rollout in releases:
         console.print(f"  releasing   {rollout.challenger}: {rollout.label}")
     if challenger and not releases:

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from setpoint.adapters.plots import training_plots
 from setpoint.domain.training import Rows
-from setpoint.stages import package, train
+from setpoint.stages import fallback, package, train
 from setpoint.stages.assemble import History
 from setpoint.stages.ingest import Ingested
 from setpoint.workspace import Workspace
@@ -50,6 +50,14 @@ def publish(
         f"| metric | value |\n|---|---|\n{numbers}",
     )
     return made
+
+
+@task(name="fallback", cache_policy=NO_CACHE)
+def prepare_fallback(workspace: Workspace, training: train.Training, snapshot: Ingested) -> None:
+    """Register the declared rule as a version, where it is not one already."""
+    version = fallback.prepare(workspace, training, snapshot)
+    if version is not None:
+        get_run_logger().info("the fallback rule is %s", version)
 
 
 @task(name="image", cache_policy=NO_CACHE)

@@ -105,9 +105,7 @@ class Registry:
             run_id=run_id,
             tags={**tags, "bundle": str(bundle)},
         )
-        version = f"v{made.version}"
-        self.point(CANDIDATE, version)
-        return version
+        return f"v{made.version}"
 
     def point(self, alias: str, version: str | None) -> None:
         """Let an alias name a version; ``None`` takes the alias away."""

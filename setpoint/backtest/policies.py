@@ -26,7 +26,7 @@ from setpoint.domain.profile import Profile, build_profile, count
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.training import Rows
 from setpoint.errors import BundleError, DataError, ReleaseError, TrainingError
-from setpoint.stages import follow_up, respond, train, watch
+from setpoint.stages import fallback, follow_up, respond, train, watch
 from setpoint.stages.gates import run as gate
 from setpoint.stages.roll_back import last_good
 from setpoint.stages.train import Training
@@ -131,6 +131,7 @@ class Setpoint:
     def __init__(self, replay: Replay, first: Training) -> None:
         self._replay = replay
         version, self.first = self._publish(first, "first")
+        fallback.prepare(replay.workspace, first, replay.snapshot)
         if not self.first.passed:
             replay.tell(f"  served here all the same: {self.first.summary()}")
         self.serving = self._promote(version, "first")
@@ -152,8 +153,11 @@ class Setpoint:
         for incident in respond.waiting(workspace, now):
             taken = respond.take(workspace, incident.id, "backtest")
             if taken is not None:
-                back = respond.rolls_back(workspace, taken)
-                (self._roll_back if back else self._respond)(run, taken, now)
+                answer = respond.answer_to(workspace, taken)
+                if answer in respond.SWITCHES:
+                    self._switch(run, taken, now, rule=answer == "fall_back")
+                else:
+                    self._respond(run, taken, now)
         due = follow_up.due(workspace, now)
         if due is not None and now < self._replay.end:
             follow_up.take(workspace, due.cause, now)
@@ -183,20 +187,23 @@ class Setpoint:
         tally.promoted.append(now)
         tell(f"  {challenger} promoted")
 
-    def _roll_back(self, run: Run, taken: Incident, now: datetime) -> None:
-        """What the respond flow would have done where the policy is to roll back."""
+    def _switch(self, run: Run, taken: Incident, now: datetime, *, rule: bool) -> None:
+        """What the respond flow would have done where another version is switched to."""
         workspace, tell = self._replay.workspace, self._replay.tell
+        choose = fallback.version_of if rule else last_good
         try:
-            version = last_good(workspace, taken.version)
+            version = choose(workspace, taken.version)
         except ReleaseError as err:
             after = respond.held(workspace, taken, err.what)
+        else:
+            run.serve(self._promote(version, taken.id, back=True, rule=rule))
+            rollout = workspace.state.promoted_releases()[-1]
+            after = respond.switched(workspace, taken, rollout)
+            run.tally.promoted.append(now)
+        tell(f"  {after.note}")
+        if after.status == Status.NEEDS_PERSON:
             run.tally.gave_up.append(f"{after.id} since {now:%Y-%m-%d %H:%M}: {after.note}")
-            tell(f"  {after.id} needs a person: {after.note}")
-            return
-        run.serve(self._promote(version, taken.id, back=True))
-        respond.rolled_back(workspace, taken, workspace.state.promoted_releases()[-1])
-        run.tally.promoted.append(now)
-        tell(f"  rolled back to {version}")
+            tell(f"  {after.id} needs a person")
 
     def _follow(self, run: Run, due: FollowUp, now: datetime) -> None:
         """What the deliver flow would have done after a heal, without a release."""
@@ -220,10 +227,14 @@ class Setpoint:
         self._replay.tell(f"{told}; gates {verdict.outcome}")
         return candidate.version, verdict
 
-    def _promote(self, version: str, cause: str, *, back: bool = False) -> Served:
+    def _promote(
+        self, version: str, cause: str, *, back: bool = False, rule: bool = False
+    ) -> Served:
         workspace = self._replay.workspace
         before = workspace.champion()
-        done = Rollout(version, before, (), Stage.PROMOTED, cause=cause, back=back, settled=True)
+        done = Rollout(
+            version, before, (), Stage.PROMOTED, cause=cause, back=back, rule=rule, settled=True
+        )
         workspace.state.begin_release(done)
         workspace.registry.point(CHAMPION, version)
         return Served.of_bundle(read_bundle(workspace.bundle(version)))

@@ -20,6 +20,7 @@ STYLES = {
     "step": ("→", "cyan"),
     "promoted": ("●", "green"),
     "roll_back": ("↩", "yellow"),
+    "fell_back": ("↩", "yellow"),
     "rolled_back": ("↩", "red"),
     "healed": ("♥", "green"),
     "waits": ("…", "yellow"),

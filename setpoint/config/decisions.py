@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from setpoint.config.fields import Fault, Number, PositiveDuration, Section, refuse
 from setpoint.domain.exploration import MOST_EXPLORED
 from setpoint.domain.metrics import Cell, CostMatrix
+from setpoint.domain.rule import Rule
 
 
 class Actions(Section):
@@ -31,6 +32,26 @@ class Decisions(Section):
     keep: PositiveDuration | None = Field(
         None, description="Event time after which a decision is dropped; none: never."
     )
+
+
+class Fallback(Section):
+    """A rule of one input that decides where no model may; without a value it is adverse."""
+
+    column: str = Field(description="One of features.columns.")
+    above: Number | None = Field(None, description="Numbers above it get the adverse action.")
+    below: Number | None = Field(None, description="Numbers below it get the adverse action.")
+    values: tuple[str, ...] = Field((), description="Of text: these get the adverse action.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum((self.above is not None, self.below is not None, bool(self.values))) != 1:
+            rule = "has one of above, below and values"
+            refuse("Fallback", [Fault((), None, rule)])
+        return self
+
+    def rule(self) -> Rule:
+        """The same as a domain value."""
+        return Rule(self.column, self.above, self.below, self.values)
 
 
 class Exploration(Section):

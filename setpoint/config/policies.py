@@ -213,7 +213,7 @@ class Watch(Section):
         return self
 
 
-Action = Literal["retrain", "roll_back", "watch", "watch_closer", "ask", "nothing"]
+Action = Literal["retrain", "roll_back", "fall_back", "watch", "watch_closer", "ask", "nothing"]
 
 
 class Respond(Section):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from setpoint.config.data import Data, Target
-from setpoint.config.decisions import Actions, Costs, Decisions, Exploration
+from setpoint.config.decisions import Actions, Costs, Decisions, Exploration, Fallback
 from setpoint.config.features import Features
 from setpoint.config.fields import Fault, Name, Section, refuse
 from setpoint.config.gates import Gates
@@ -17,6 +17,7 @@ from setpoint.config.notify import Notify
 from setpoint.config.policies import Package, Release, Respond, Setpoint, Train, Watch
 from setpoint.config.references import input_faults, reference_faults
 from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature, duration_label
+from setpoint.domain.rule import Rule
 from setpoint.domain.schema import ColumnSpec, TableSpec
 
 
@@ -41,6 +42,9 @@ class Project(Section):
     costs: Costs = Costs()
     decisions: Decisions = Decisions()
     exploration: Exploration = Exploration()
+    fallback: Fallback | None = Field(
+        None, description="Rule that decides where no model may; none: there is none."
+    )
     features: Features
     setpoints: dict[Name, Setpoint] = Field(min_length=1)
     train: Train = Train()
@@ -60,7 +64,7 @@ class Project(Section):
             ),
         )
         refuse("Project", input_faults(self.feature_spec().names))
-        refuse("Project", self._keep_faults())
+        refuse("Project", [*self._keep_faults(), *self._fallback_faults()])
         return self
 
     def _keep_faults(self) -> list[Fault]:
@@ -70,6 +74,24 @@ class Project(Section):
         short, long = (duration_label(int(d.total_seconds())) for d in (keep, needed))
         rule = f"must be {long} or longer: watch.window and the age at which labels are judged"
         return [Fault(("decisions", "keep"), short, rule)]
+
+    def _fallback_faults(self) -> list[Fault]:
+        if self.fallback is None:
+            asks = [c for c, action in self.respond if action == "fall_back"]
+            rule = "needs a fallback: declare the rule"
+            return [Fault(("respond", cause), "fall_back", rule) for cause in asks]
+        spec, told = self.feature_spec(), self.fallback
+        fit = spec.categories if told.values else spec.numbers
+        if told.column in fit:
+            return []
+        kind = "text" if told.values else "numbers"
+        there = ", ".join(fit) or "none"
+        rule = f"is no input of {kind} in features.columns; there are: {there}"
+        return [Fault(("fallback", "column"), told.column, rule)]
+
+    def rule(self) -> Rule | None:
+        """The fallback rule as a domain value; ``None`` where none is declared."""
+        return None if self.fallback is None else self.fallback.rule()
 
     def feature_spec(self) -> FeatureSpec:
         """The declared features as a domain value."""

@@ -73,7 +73,7 @@ class Observer:
             self._mark("retrained", day)
         elif name == "release_step":
             say("step", f"{entry.subject} {evidence['stage']} {_step(evidence['evidence'])}", day)
-        elif name in ("promoted", "roll_back", "rolled_back"):
+        elif name in ("promoted", "roll_back", "fell_back", "rolled_back"):
             say(name, f"{entry.subject} {name.replace('_', ' ')} {evidence['reason']}", day)
         elif name == "incident_resolved" and "promoted" in evidence["note"]:
             say("healed", f"{entry.subject} closed: {evidence['note']}", day)

@@ -201,8 +201,8 @@ class Incident:
 class Policy:
     """What each cause leads to, and how often.
 
-    ``retrain`` and ``roll_back`` start a response, ``watch`` and ``watch_closer`` look on (as often
-    as ever, or more often), ``ask`` asks a person, ``nothing`` opens no incident.
+    ``retrain``, ``roll_back`` and ``fall_back`` start a response, ``watch`` and ``watch_closer``
+    look on (as often as ever, or more often), ``ask`` asks a person, ``nothing`` opens no incident.
 
     Attributes:
         actions: By cause.
@@ -255,7 +255,7 @@ def group(findings: Sequence[Finding]) -> dict[Cause, tuple[Finding, ...]]:
 
 def opening(action: str) -> tuple[Severity, Status]:
     """Severity and first status of an incident whose policy is ``action``, not ``nothing``."""
-    if action in ("retrain", "roll_back"):
+    if action in ("retrain", "roll_back", "fall_back"):
         return Severity.HIGH, Status.OPEN
     if action == "ask":
         return Severity.HIGH, Status.NEEDS_PERSON

@@ -25,8 +25,8 @@ held        a person rolls back            rolled back
 While it is held the champion has all traffic. Every move is written before it is acted on, so a
 killed release is resumed at the step it was in.
 
-A version that served before is brought back in one switch: its plan has no step, so it is promoted
-once it is ready.
+A version that served before, or the fallback rule, takes over in one switch: its plan has no step,
+so it is promoted once it is ready.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ class Rollout:
         run: Id of the run that walks it.
         attempts: Runs that have walked it since it last came on; more than one if one was killed.
         settled: Whether production, registry and ledger are where it ended.
-        back: Whether it brings a version back that served before.
+        back: Whether it takes over in one switch: a version that served before, or the rule.
+        rule: Whether it is the fallback rule.
     """
 
     challenger: str
@@ -147,6 +148,7 @@ class Rollout:
     attempts: int = 1
     settled: bool = False
     back: bool = False
+    rule: bool = False
 
     @property
     def ended(self) -> bool:
@@ -163,6 +165,8 @@ class Rollout:
         """Kind of the ledger entry that ends it."""
         if self.stage != Stage.PROMOTED:
             return "rolled_back"
+        if self.rule:
+            return "fell_back"
         return "roll_back" if self.back else "promoted"
 
     @property
@@ -302,7 +306,8 @@ class Rollout:
 def served_before(promoted: Sequence[Rollout], champion: str) -> list[str]:
     """Versions that served before the champion, newest first.
 
-    One that a former version took over from is left out, unless it was promoted again since.
+    One that a former version or the rule took over from is left out, unless it was promoted again
+    since; so is the rule.
 
     Args:
         promoted: All releases that were promoted, oldest first.
@@ -313,6 +318,6 @@ def served_before(promoted: Sequence[Rollout], champion: str) -> list[str]:
     for rollout in reversed(promoted):
         if rollout.back and rollout.champion is not None and rollout.champion not in found:
             given_up.add(rollout.champion)
-        if rollout.challenger not in (*given_up, *found):
+        if not rollout.rule and rollout.challenger not in (*given_up, *found):
             found.append(rollout.challenger)
     return found

@@ -25,6 +25,7 @@ MOST = 4
 CHANGES = {
     "promoted": "promoted",
     "roll_back": "brought back",
+    "fell_back": "fallen back to",
     "rolled_back": "rolled back",
     "accepted": "trained",
 }

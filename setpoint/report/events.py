@@ -32,12 +32,13 @@ _TONES = {
     "refused": BAD,
     "promoted": GOOD,
     "roll_back": MIXED,
+    "fell_back": MIXED,
     "rolled_back": BAD,
     "release_held": MIXED,
     "incident_resolved": GOOD,
 }
 _RELEASE = ("release_started", "release_step", "release_held", "release_answered")
-SERVES = ("promoted", "roll_back")
+SERVES = ("promoted", "roll_back", "fell_back")
 """Entries after which the version that they are about is in service."""
 _ENDS = (*SERVES, "rolled_back")
 

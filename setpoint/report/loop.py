@@ -212,7 +212,7 @@ def _tiles(told: Told) -> str:
         "incidents": number("incident_opened"),
         "retrainings": number("accepted", "refused"),
         "promoted": number("promoted"),
-        "rolled back": number("roll_back", "rolled_back"),
+        "rolled back": number("roll_back", "fell_back", "rolled_back"),
         "decisions": told.traffic.rows,
     }
     shown = "".join(f"<div><b>{n:,}</b>{escape(name)}</div>" for name, n in tiles.items())

@@ -39,7 +39,13 @@ class Begun:
 
 
 def begin(
-    workspace: Workspace, version: str, cause: str, run: str, instead_of: str | None = None
+    workspace: Workspace,
+    version: str,
+    cause: str,
+    run: str,
+    instead_of: str | None = None,
+    *,
+    rule: bool = False,
 ) -> Rollout:
     """Start the release of a version, or take over the one that a killed run left.
 
@@ -48,24 +54,25 @@ def begin(
         version: The challenger.
         cause: What the release answers: an incident's id, ``first``, ``manual`` ...
         run: Id of the run that walks it.
-        instead_of: The champion that a former version takes over from; none: a new version, which
-            goes through the project's plan.
+        instead_of: The champion that a former version or the rule takes over from; none: a new
+            version, which goes through the project's plan.
+        rule: Whether the version is the fallback rule.
 
     Raises:
         ReleaseError: Another version is being released, or this one is in service already.
         StateError: It is not known what is in service.
     """
-    rule = workspace.project.release
+    policy = workspace.project.release
     champion = workspace.champion()
     steps = plan(
-        rule.strategy,
-        shadowing=rule.shadow_requests > 0,
-        steps=rule.steps,
-        share=rule.experiment.share,
+        policy.strategy,
+        shadowing=policy.shadow_requests > 0,
+        steps=policy.steps,
+        share=policy.experiment.share,
     )
     fresh = Rollout(challenger=version, champion=champion, plan=steps, cause=cause, run=run)
     if instead_of is not None:
-        fresh = replace(fresh, champion=instead_of, plan=(), back=True)
+        fresh = replace(fresh, champion=instead_of, plan=(), back=True, rule=rule)
     known = workspace.state.release(version)
     if champion == version and (known is None or known.settled):
         raise ReleaseError(
@@ -80,9 +87,16 @@ def begin(
         workspace.registry.point(CHALLENGER, version)
     if new:
         walked = [step.label for step in rollout.plan]
-        strategy = "roll_back" if rollout.back else rule.strategy
+        strategy = _switch(rollout) or policy.strategy
         _record(workspace, rollout, "release_started", {"strategy": strategy, "plan": walked})
     return rollout
+
+
+def _switch(rollout: Rollout) -> str:
+    """How it takes over, where that is no strategy of the project file."""
+    if rollout.rule:
+        return "fallback"
+    return "roll_back" if rollout.back else ""
 
 
 def _check_champion(workspace: Workspace, rollout: Rollout) -> None:

@@ -18,11 +18,14 @@ from setpoint.errors import StateError
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages import broken, follow_up
 from setpoint.stages.assemble import cost_columns
+from setpoint.stages.fallback import is_rule
 from setpoint.stages.ripe import judged_decisions, ripe_decisions
 from setpoint.workspace import Workspace
 
 UNLABELLED = frozenset({Cause.DRIFT, Cause.ESTIMATE, Cause.UNUSUAL, Cause.COVERAGE})
 """Causes that show before any label does."""
+SWITCHES = ("roll_back", "fall_back")
+"""Answers that another version is switched to at once for: no training, no label is waited for."""
 PARTS = 8
 """A change is dated so that each side has so large a part of the watch window, at least."""
 CAP = 0.9
@@ -53,15 +56,18 @@ def _ripe(workspace: Workspace, incident: Incident, now: datetime) -> bool:
     after = workspace.state.recall(f"retry_after:{incident.id}")
     if after is not None:
         return now >= datetime.fromisoformat(after)
-    if incident.cause not in UNLABELLED or rolls_back(workspace, incident):
+    if incident.cause not in UNLABELLED or answer_to(workspace, incident) in SWITCHES:
         return True
     project = workspace.project
     return now >= incident.opened_at - project.watch.window / 2 + project.target.delay
 
 
-def rolls_back(workspace: Workspace, incident: Incident) -> bool:
-    """Whether it is answered by the last good version instead of a new one."""
-    return workspace.project.respond.policy().action(incident.cause) == "roll_back"
+def answer_to(workspace: Workspace, incident: Incident) -> str:
+    """What answers it. Where the rule serves already, only a new model does."""
+    action = workspace.project.respond.policy().action(incident.cause)
+    if action == "fall_back" and is_rule(workspace, workspace.champion()):
+        return "retrain"
+    return "retrain" if action not in SWITCHES else action
 
 
 def taken(workspace: Workspace) -> list[Incident]:
@@ -96,7 +102,7 @@ def left_behind(workspace: Workspace, incident: Incident) -> None:
     if last is not None and not last.settled:
         return  # another run walks it on
     if last is not None and last.back:
-        rolled_back(workspace, incident, last)
+        switched(workspace, incident, last)
     elif last is not None and last.stage == Stage.PROMOTED:
         promoted(workspace, incident, last.challenger)
     else:
@@ -174,16 +180,22 @@ def promoted(workspace: Workspace, incident: Incident, version: str) -> Incident
     return _move(workspace, incident, incident.move(Status.RESOLVED, note=note, at=now), now)
 
 
-def rolled_back(workspace: Workspace, incident: Incident, rollout: Rollout) -> Incident:
-    """The last good version serves again and the incident is over, or it could not be brought back.
+def switched(workspace: Workspace, incident: Incident, rollout: Rollout) -> Incident:
+    """Another version serves in one switch, or it could not be made to.
+
+    The last good version ends the incident. The rule does not: a person says how it goes on.
 
     Args:
         workspace: The project.
         incident: What it answers.
-        rollout: The release that brought it back, ended.
+        rollout: The release that switched, ended.
     """
+    to = "the fallback rule" if rollout.rule else "a former version"
     if rollout.stage != Stage.PROMOTED:
-        reason = f"not rolled back to {rollout.challenger}: {rollout.reason}"
+        reason = f"{to}, {rollout.challenger}, did not take over: {rollout.reason}"
+        return held(workspace, incident, reason)
+    if rollout.rule:
+        reason = f"{to} serves as {rollout.challenger} until a model is promoted over it"
         return held(workspace, incident, reason)
     now, note = workspace.clock.now(), f"rolled back to {rollout.challenger}"
     return _move(workspace, incident, incident.move(Status.RESOLVED, note=note, at=now), now)
@@ -196,14 +208,17 @@ def held(workspace: Workspace, incident: Incident, reason: str) -> Incident:
 
 
 def after_release(workspace: Workspace, rollout: Rollout) -> None:
-    """Close the incident that a promotion answers, where no run responds to it any more."""
-    if rollout.stage != Stage.PROMOTED:
+    """Close the incident that a promotion answers, where no run responds to it any more.
+
+    The rule answers none.
+    """
+    if rollout.stage != Stage.PROMOTED or rollout.rule:
         return
     for incident in workspace.state.incidents(only_open=True):
         if incident.id != rollout.cause or incident.status != Status.NEEDS_PERSON:
             continue
         if rollout.back:
-            rolled_back(workspace, incident, rollout)
+            switched(workspace, incident, rollout)
         else:
             promoted(workspace, incident, rollout.challenger)
 

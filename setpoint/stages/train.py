@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from setpoint.adapters.mlflow_registry import CANDIDATE
 from setpoint.adapters.onnx_export import check_parity, to_onnx
 from setpoint.adapters.optuna_search import search
 from setpoint.adapters.plots import training_plots
@@ -163,35 +165,88 @@ def measure(judged: Judged) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What is deployed of a model, before it has a version.
+
+    Attributes:
+        onnx: The model.
+        score: Calibrated probability of the rows that judge, [n].
+        threshold: Score from which the adverse action is taken.
+        knots: The calibration map.
+        parameters: What its record says of how it was made.
+        seeds: Random seeds by purpose.
+        metrics: Measured at the export.
+    """
+
+    onnx: bytes
+    score: npt.NDArray[np.float64]
+    threshold: float
+    knots: Knots
+    parameters: Mapping[str, Any]
+    seeds: Mapping[str, int]
+    metrics: Mapping[str, float]
+
+
 def publish(workspace: Workspace, training: Training, snapshot: Ingested, cause: str) -> Candidate:
     """Export, check parity, record in MLflow, register, write the bundle.
 
     Raises:
         BundleError: The exported model does not agree with the trained one.
     """
-    project, model, split = workspace.project, training.model, training.split
-    spec = project.feature_spec()
+    model, judge_rows = training.model, training.split.judge
+    spec = workspace.project.feature_spec()
     onnx = to_onnx(model.pipeline, len(spec.number_names), len(spec.categories))
-    parity = check_parity(onnx, model.pipeline, split.judge)
-    judged = judge(split.judge, model.scores(split.judge), model.threshold, project.costs.matrix())
-    metrics = measure(judged) | {"onnx_parity": parity, "threshold": model.threshold}
+    parity = check_parity(onnx, model.pipeline, judge_rows)
+    exported = Exported(
+        onnx,
+        model.scores(judge_rows),
+        model.threshold,
+        Knots(model.calibration.x, model.calibration.y),
+        asdict(model.parameters),
+        {"model": model.parameters.seed},
+        {"onnx_parity": parity},
+    )
+    made = register(workspace, training, exported, snapshot, {"cause": cause})
+    workspace.registry.point(CANDIDATE, made.version)
+    return made
+
+
+def register(
+    workspace: Workspace,
+    training: Training,
+    exported: Exported,
+    snapshot: Ingested,
+    tags: Mapping[str, str],
+) -> Candidate:
+    """Record in MLflow what was exported, give it a version, write the bundle.
+
+    Args:
+        workspace: The project.
+        training: The rows, and what they were assembled from.
+        exported: The model.
+        snapshot: The data.
+        tags: Of the run and the version; ``cause`` is among them.
+    """
+    project, costs = workspace.project, workspace.project.costs.matrix()
+    judged = judge(training.split.judge, exported.score, exported.threshold, costs)
+    metrics = measure(judged) | dict(exported.metrics) | {"threshold": exported.threshold}
     identity = {
         "snapshot": snapshot.digest,
         "commit": code_commit(),
         "environment": environment_digest(),
-        "seed": str(model.parameters.seed),
-        "cause": cause,
         "data_until": training.known.now.isoformat(),
         "exploration": _exploration(training.split),
+        **{name if name != "model" else "seed": str(seed) for name, seed in exported.seeds.items()},
     }
-    tags = identity | {"risk_tier": project.risk_tier}
-    run_id = _record(workspace, training, judged, metrics, tags)
-    version = workspace.registry.register(run_id, Path("pending"), tags)
-    profile, decision = _reference(workspace, training, judged)
+    kept = identity | {"risk_tier": project.risk_tier} | dict(tags)
+    run_id = _record(workspace, training, exported, judged, metrics, kept)
+    version = workspace.registry.register(run_id, Path("pending"), kept)
+    profile, decision = _reference(workspace, training, exported, judged)
     manifest = write_bundle(
         workspace.bundle(version),
-        onnx,
-        spec,
+        exported.onnx,
+        project.feature_spec(),
         project.request_spec(),
         decision,
         profile,
@@ -203,8 +258,8 @@ def publish(workspace: Workspace, training: Training, snapshot: Ingested, cause:
         ),
         commit=identity["commit"],
         environment_digest=identity["environment"],
-        seeds={"model": model.parameters.seed},
-        parameters=asdict(model.parameters),
+        seeds=exported.seeds,
+        parameters=exported.parameters,
     )
     workspace.registry.tag(version, "bundle", str(workspace.bundle(version)))
     workspace.registry.tag(version, "bundle_digest", manifest.digest)
@@ -236,18 +291,19 @@ def _exploration(split: Split) -> str:
 def _record(
     workspace: Workspace,
     training: Training,
+    exported: Exported,
     judged: Judged,
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
 ) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        plots = training_plots(judged.label, judged.score, training.model.threshold, Path(folder))
+        plots = training_plots(judged.label, judged.score, exported.threshold, Path(folder))
         tried = Path(folder) / "search.json"
         tried.write_text(
             json.dumps([asdict(p) | {"cost": c} for p, c in training.tried], indent=1), "utf-8"
         )
         return workspace.registry.log_run(
-            parameters=asdict(training.model.parameters)
+            parameters=dict(exported.parameters)
             | {"rows_fit": len(training.split.fit), "rows_tune": len(training.split.tune)},
             metrics=metrics,
             tags=tags,
@@ -257,10 +313,10 @@ def _record(
 
 
 def _reference(
-    workspace: Workspace, training: Training, judged: Judged
+    workspace: Workspace, training: Training, exported: Exported, judged: Judged
 ) -> tuple[dict[str, Any], DecisionSpec]:
     """Reference profile of inputs and score, and how a score becomes an action."""
-    project, model, rows = workspace.project, training.model, training.split.fit
+    project, rows = workspace.project, training.split.fit
     spec = project.feature_spec()
     recent = training.split.judge
     columns: dict[str, Any] = {
@@ -278,10 +334,10 @@ def _reference(
     } | reference(workspace, training.known, recent, judged)
     drawn = {EXPLORATION: "drawn by lot"} if project.exploration.share else {}
     decision = DecisionSpec(
-        threshold=model.threshold,
+        threshold=exported.threshold,
         actions=project.actions.model_dump(),
         baselines=typical_values(spec, rows),
-        knots=Knots(model.calibration.x, model.calibration.y),
+        knots=exported.knots,
         reasons={name: f"{name} is unusual" for name in spec.names} | drawn,
         exploration=project.exploration.share,
     )

@@ -29,7 +29,7 @@ def test_an_unknown_model_has_no_champion(registry: Registry) -> None:
     assert other.version_of(CHAMPION) is None and other.versions() == []
 
 
-def test_versions_count_up_and_the_newest_is_the_candidate(
+def test_versions_count_up_and_none_is_the_candidate_by_itself(
     registry: Registry, tmp_path: Path
 ) -> None:
     before = len(registry.versions())
@@ -37,6 +37,8 @@ def test_versions_count_up_and_the_newest_is_the_candidate(
     made = [registry.register(run, tmp_path, {"commit": "abc"}) for _ in range(2)]
     assert made == [f"v{before + 1}", f"v{before + 2}"]
     assert registry.versions()[-2:] == made
+    assert registry.version_of(CANDIDATE) is None
+    registry.point(CANDIDATE, made[-1])
     assert registry.version_of(CANDIDATE) == made[-1]
     tags = registry.tags(made[0])
     assert (tags["commit"], tags["bundle"]) == ("abc", str(tmp_path))

@@ -90,7 +90,10 @@ def test_a_former_version_that_does_not_start_leaves_the_champion_and_asks_a_per
     state = respond(incident.id, return_state=True)
     assert state.name == "NeedsPerson"
     after = workspace.state.incident(incident.id)
-    assert after.status == Status.NEEDS_PERSON and "not rolled back to v1" in after.note
+    assert (
+        after.status == Status.NEEDS_PERSON
+        and "a former version, v1, did not take over" in after.note
+    )
     assert _plan(router).weights == {"v2": 100} and workspace.champion() == "v2"
     assert workspace.state.ledger()[-2].kind == "rolled_back"
 

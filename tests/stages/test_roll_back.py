@@ -91,7 +91,12 @@ def test_a_roll_back_waits_for_no_label(tmp_path: Path) -> None:
     ("stage", "settled", "status", "note"),
     [
         (Stage.PROMOTED, True, Status.RESOLVED, "rolled back to v1"),
-        (Stage.ROLLED_BACK, True, Status.NEEDS_PERSON, "not rolled back to v1: it does not start"),
+        (
+            Stage.ROLLED_BACK,
+            True,
+            Status.NEEDS_PERSON,
+            "a former version, v1, did not take over: it does not start",
+        ),
         (Stage.PENDING, False, Status.RESPONDING, ""),
     ],
 )
