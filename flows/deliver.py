@@ -14,7 +14,7 @@ from setpoint.domain.rollout import Stage
 from setpoint.stages import triggers
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace, open_workspace
-from tasks import data, gates, training
+from tasks import approving, data, gates, training
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Delivery:
     """How a delivery ended: the candidate, its verdict, and where its release is.
 
     Attributes:
-        stage: Promoted, rolled back or held; ``None`` where no gate opened.
+        stage: Promoted, rolled back or held, for approval too; ``None`` where no gate opened.
     """
 
     candidate: Candidate
@@ -48,6 +48,9 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
     if verdict.outcome != Outcome.PASSED:
         return Delivery(candidate, verdict, None, verdict.summary())
     training.build_image(workspace, candidate)
+    if approving.ask(workspace, candidate, cause) is not None:
+        told = f"it waits for approval: setpoint approve {candidate.version} --note WHY"
+        return Delivery(candidate, verdict, Stage.HELD, told)
     ended = walk(workspace, candidate.version, cause)
     return Delivery(candidate, verdict, ended.stage, ended.reason)
 

@@ -7,8 +7,8 @@ from prefect.client.schemas.objects import State, StateType
 
 from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Rollout, Stage
+from setpoint.stages import approval, respond
 from setpoint.stages import release as stage
-from setpoint.stages import respond
 from setpoint.workspace import Workspace, open_workspace
 from tasks import releasing
 from tasks.runs import is_dead
@@ -33,6 +33,13 @@ def walk(
     return rollout
 
 
+def _cause(workspace: Workspace, version: str) -> str:
+    """What the delivery said that waited for approval."""
+    if not workspace.project.asks_people:
+        return "manual"
+    return approval.request_of(workspace, version).cause
+
+
 @flow(name="release", persist_result=False)
 def release(version: str) -> State[None]:
     """Release a version that its gates accepted, or go on with a release whose run was killed.
@@ -51,7 +58,7 @@ def release(version: str) -> State[None]:
     mine = known is not None and known.run == str(runtime.flow_run.id)
     if known is not None and not known.settled and not mine and not is_dead(known.run):
         return State(type=StateType.COMPLETED, message=f"run {known.run} is releasing {version}")
-    ended = walk(workspace, version, "manual")
+    ended = walk(workspace, version, _cause(workspace, version))
     respond.after_release(workspace, ended)
     if ended.stage == Stage.PROMOTED:
         return State(type=StateType.COMPLETED, name="Promoted", message=f"{version} is in service")

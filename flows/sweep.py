@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 from prefect import flow
@@ -11,18 +12,19 @@ from prefect.client.schemas.objects import State, StateType
 from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Stage
 from setpoint.errors import SetpointError
-from setpoint.stages import online, release, retention
+from setpoint.stages import approval, online, oversight, release, retention
 from setpoint.stages import respond as stage
 from setpoint.workspace import Workspace, open_workspace
-from tasks import notifying, releasing, watching
+from tasks import approving, notifying, releasing, watching
 from tasks.runs import is_dead
 
 
 @flow(name="sweep", persist_result=False)
 def sweep() -> State[None]:
-    """Have releases walked on whose run died, open again what a dead run had taken up, tell of
-    everything that waits, drop events and decisions that are kept no longer, let incidents climb
-    that nobody looks after and tell people of them.
+    """Put stops in force that the traffic does not follow, have releases walked on whose run died,
+    open again what a dead run had taken up, tell of everything that waits, drop events and
+    decisions that are kept no longer, let incidents climb that nobody looks after and tell people
+    of them.
 
     One that fails keeps none of the others from being done; the run fails at its end.
     """
@@ -40,6 +42,7 @@ def sweep() -> State[None]:
 
 
 def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
+    yield partial(oversight.enforce, workspace)
     for rollout in workspace.state.unsettled_releases():
         if not is_dead(rollout.run):
             continue
@@ -50,6 +53,10 @@ def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
     for incident in stage.taken(workspace):
         if is_dead(incident.taken_by):
             yield partial(stage.left_behind, workspace, incident)
+    wall = datetime.now(UTC)
+    yield partial(approval.expire, workspace, wall)
+    for request in approval.approved(workspace, wall):
+        yield partial(approving.start_release, workspace, request)
     now = workspace.clock.now()
     for incident in stage.waiting(workspace, now):
         yield partial(watching.emit, workspace, incident)

@@ -13,8 +13,10 @@ from setpoint.domain.incidents import Cause, Status, cause_of
 from setpoint.domain.rollout import Stage
 from setpoint.domain.selection import BLIND_SPOT, LABEL_COVERAGE
 from setpoint.errors import StateError
+from setpoint.stages import approval
 from setpoint.stages.fallback import RULE
 from setpoint.stages.ingest import quarantined
+from setpoint.stages.traffic import stops
 from setpoint.workspace import Workspace
 
 STYLES = {
@@ -49,6 +51,11 @@ def _needs(workspace: Workspace) -> list[str]:
             needs.append(f"release of {rollout.challenger} is held: {rollout.reason}")
             needs.append(f"  setpoint answer {rollout.challenger} --promote --note WHY")
             needs.append("  (or --roll-back)")
+    for request in approval.waiting(workspace):
+        who = f"{len(request.voices)} of {request.wanted} people"
+        until = f"until {request.expires_at:%Y-%m-%d %H:%M}"
+        needs.append(f"{request.version} waits for approval, {who}, {until}")
+        needs.append(f"  setpoint approve {request.version} --note WHY   (or --refuse)")
     needs += [f"batch refused: {p}" for p in quarantined(workspace)]
     last = state.newest_window()
     unseen = [f for f in last.findings if f.outcome == Outcome.ERROR] if last else []
@@ -76,6 +83,9 @@ def _service(workspace: Workspace, console: Console) -> None:
     releases = workspace.state.unsettled_releases()
     console.print("\n[bold]in service[/bold]")
     console.print(f"  champion    {_named(workspace, champion)}", markup=False)
+    for one in stops(workspace):
+        told = f"{one.scope}: {one.stand_in} answers, by {one.person}: {one.note}"
+        console.print(f"  stopped     {told}", markup=False, soft_wrap=True)
     for rollout in releases:
         console.print(f"  releasing   {rollout.challenger}: {rollout.label}")
     if challenger and not releases:

@@ -12,9 +12,10 @@ from prefect.deployments import run_deployment
 
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import EXPERIMENTS, Rollout, Stage
-from setpoint.errors import SetpointError
+from setpoint.errors import ReleaseError, SetpointError
 from setpoint.stages import release
 from setpoint.stages.judging import Judge, keep_looks, looks_before
+from setpoint.stages.oversight import objection
 from setpoint.workspace import Workspace
 from tasks import show
 
@@ -45,6 +46,7 @@ def _walk_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict
     deadline = warm_until + patience
     before = None
     while True:
+        _heed_stops(workspace, rollout)
         started, at = time.monotonic(), datetime.now(UTC).isoformat()
         verdict = judge.look(held=started < warm_until)
         looks = {"looked_at": at, "looked_before": before or at}
@@ -67,6 +69,12 @@ def _walk_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict
     show.verdict("release-step", verdict, f"{rollout.challenger}: {rollout.label}")
     release.record_step(workspace, rollout, verdict, looks)
     return after, verdict
+
+
+def _heed_stops(workspace: Workspace, rollout: Rollout) -> None:
+    objected = objection(workspace, rollout.challenger)
+    if objected:
+        raise ReleaseError(objected, where=f"release of {rollout.challenger}")
 
 
 def _late(deadline: float, patience: float) -> str:

@@ -11,7 +11,7 @@ from setpoint.adapters.gateway_client import Answer
 from setpoint.domain.bundle import read_bundle
 from setpoint.ports import Decision
 from setpoint.serving.scorer import Scorer
-from setpoint.stages.release import planned
+from setpoint.stages.traffic import planned
 from setpoint.workspace import Workspace
 
 CHUNK = 500

@@ -6,7 +6,7 @@ Every change is one transaction; a kill leaves the state before it or after it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -332,6 +332,22 @@ class StateStore:
                 "DO UPDATE SET value = excluded.value",
                 (name, value),
             )
+
+    def amend(self, name: str, change: Callable[[str | None], str]) -> str:
+        """Change a named fact; what others write meanwhile is not lost.
+
+        Args:
+            name: The fact.
+            change: From what it is, ``None`` if it never was, to what it becomes.
+
+        Returns:
+            What it has become.
+        """
+        with self._change() as db:
+            row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+            after = change(row[0] if row else None)
+            db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, after))
+        return after
 
     def recall(self, name: str) -> str | None:
         """A fact kept before."""

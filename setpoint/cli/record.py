@@ -68,6 +68,8 @@ def replay(
         f"{made.event_time:%Y-%m-%d %H:%M:%S}, trace {made.trace_id or '-'}",
         markup=False,
     )
+    if found.override is not None:
+        console.print(f"  a person decided otherwise: {found.override}", markup=False)
     marks = {True: "equal", False: "differs", None: "not shown"}
     for part in found.parts:
         console.print(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from setpoint.config.fields import Fault, Number, PositiveDuration, Section, refuse
+from setpoint.config.fields import Fault, Number, PositiveDuration, Section, Whole, refuse
 from setpoint.domain.exploration import MOST_EXPLORED
 from setpoint.domain.metrics import Cell, CostMatrix
 from setpoint.domain.rule import Rule
@@ -52,6 +53,20 @@ class Fallback(Section):
     def rule(self) -> Rule:
         """The same as a domain value."""
         return Rule(self.column, self.above, self.below, self.values)
+
+
+class Approval(Section):
+    """Who lets a version serve that its gates let through."""
+
+    by: Literal["auto", "person", "policy"] = Field(
+        "auto", description="People by name, or the policy; auto: people where risk_tier is high."
+    )
+    persons: Annotated[Whole, Field(ge=1, le=2)] = Field(
+        1, description="How many different people must approve; 2: four eyes."
+    )
+    expires: PositiveDuration = Field(
+        timedelta(days=7), description="Wall time after which nobody can approve it any more."
+    )
 
 
 class Exploration(Section):

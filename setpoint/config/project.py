@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from setpoint.config.data import Data, Target
-from setpoint.config.decisions import Actions, Costs, Decisions, Exploration, Fallback
+from setpoint.config.decisions import Actions, Approval, Costs, Decisions, Exploration, Fallback
 from setpoint.config.features import Features
 from setpoint.config.fields import Fault, Name, Section, refuse
 from setpoint.config.gates import Gates
@@ -49,6 +49,7 @@ class Project(Section):
     setpoints: dict[Name, Setpoint] = Field(min_length=1)
     train: Train = Train()
     gates: Gates = Gates()
+    approval: Approval = Approval()
     package: Package = Package()
     release: Release = Release()
     watch: Watch = Watch()
@@ -88,6 +89,12 @@ class Project(Section):
         there = ", ".join(fit) or "none"
         rule = f"is no input of {kind} in features.columns; there are: {there}"
         return [Fault(("fallback", "column"), told.column, rule)]
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether a version serves only once people have approved it."""
+        by = self.approval.by
+        return by == "person" or (by == "auto" and self.risk_tier == "high")
 
     def rule(self) -> Rule | None:
         """The fallback rule as a domain value; ``None`` where none is declared."""

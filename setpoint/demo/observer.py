@@ -10,7 +10,7 @@ from setpoint.demo.script import Script
 from setpoint.demo.summary import Played
 from setpoint.domain.experiment import NAME as SAVING
 from setpoint.domain.ledger import Entry
-from setpoint.stages.release import planned
+from setpoint.stages.traffic import planned
 from setpoint.workspace import Workspace
 
 Say = Callable[[str, str, float], None]

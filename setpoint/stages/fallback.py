@@ -49,7 +49,7 @@ def prepare(workspace: Workspace, training: Training, snapshot: Ingested) -> str
         {},
         {},
     )
-    tags = {"cause": FALLBACK, RULE: rule.label, FALLBACK: _identity(workspace, rule)}
+    tags = {"cause": FALLBACK, RULE: rule.label, FALLBACK: identity(workspace, rule)}
     made = register(workspace, training, exported, snapshot, tags)
     workspace.state.record(
         workspace.clock.now(),
@@ -93,7 +93,7 @@ def is_rule(workspace: Workspace, version: str | None) -> bool:
 
 
 def _registered(workspace: Workspace, rule: Rule) -> str | None:
-    wanted = _identity(workspace, rule)
+    wanted = identity(workspace, rule)
     for version in reversed(workspace.registry.versions()):
         tags = workspace.registry.tags(version)
         if tags.get(FALLBACK) == wanted and "bundle_digest" in tags:
@@ -101,7 +101,7 @@ def _registered(workspace: Workspace, rule: Rule) -> str | None:
     return None
 
 
-def _identity(workspace: Workspace, rule: Rule) -> str:
+def identity(workspace: Workspace, rule: Rule) -> str:
     """Digest of the rule, its inputs, the request and the names of the actions."""
     project = workspace.project
     parts = {

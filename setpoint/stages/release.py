@@ -6,20 +6,19 @@ How a step is judged is in ``judging``.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from uuid import uuid4
+from datetime import UTC, datetime
 
-from setpoint.adapters.envoy_config import answering
 from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION, GATED_AGAINST, NOBODY
 from setpoint.adapters.scoring_metrics import ServiceCounts, read_counts
 from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.errors import ReleaseError
 from setpoint.ports import TrafficPlan
-from setpoint.stages import online
+from setpoint.stages import approval, online
+from setpoint.stages.oversight import objection
+from setpoint.stages.traffic import plan_id, start, steer, stops
 from setpoint.workspace import Workspace
 
 
@@ -59,7 +58,8 @@ def begin(
         rule: Whether the version is the fallback rule.
 
     Raises:
-        ReleaseError: Another version is being released, or this one is in service already.
+        ReleaseError: Another version is being released, this one is in service already, nobody has
+            approved it, or a person has stopped it.
         StateError: It is not known what is in service.
     """
     policy = workspace.project.release
@@ -79,6 +79,15 @@ def begin(
             f"{version} is in service already",
             where=f"release of {version}",
             fix="release another version",
+        )
+    objected = objection(workspace, version)
+    if not objected and instead_of is None:
+        objected = approval.objection(workspace, version, datetime.now(UTC))
+    if objected and (known is None or known.settled):
+        raise ReleaseError(
+            objected,
+            where=f"release of {version}",
+            fix="'setpoint approve' or 'setpoint resume' gives it free; then release it again",
         )
     rollout, new = workspace.state.begin_release(fresh)
     if new:
@@ -132,30 +141,27 @@ def enact(workspace: Workspace, rollout: Rollout) -> Begun:
     """
     rollout = rollout.began(workspace.clock.now())
     workspace.state.save_release(rollout)
-    runtime = workspace.runtime
     serving = _serving(rollout)
     if not serving:
         return Begun(rollout, workspace.clock.now(), {})
     if rollout.champion is None:
         online.seed(workspace)
     for version in serving:
-        runtime.start(version, workspace.bundle(version), workspace.registry.digest(version))
+        start(workspace, version)
     if rollout.back and rollout.walking:
         # Traffic moves once, when it is ready: the champion may not answer any more.
         return Begun(rollout, workspace.clock.now(), {})
-    running = runtime.endpoints()
     weights = {v: w for v, w in rollout.weights().items() if v in serving}
     shadow = rollout.challenger if rollout.stage == Stage.SHADOW else None
     traffic = TrafficPlan(
-        f"{rollout.challenger}-{uuid4().hex[:8]}",
+        plan_id(rollout.challenger),
         weights,
         serving[0],
         shadow,
         first_entity(rollout.challenger),
     )
-    may_answer = sorted({version for chain in answering(traffic).values() for version in chain})
-    workspace.state.remember(f"plan:{traffic.id}", json.dumps(may_answer))
-    workspace.router.apply(traffic, {v: running[v] for v in serving})
+    steer(workspace, traffic)
+    running = workspace.runtime.endpoints()
     counts = {v: read_counts(running[v]) for v in serving} if rollout.walking else {}
     return Begun(rollout, workspace.clock.now(), counts)
 
@@ -166,14 +172,6 @@ def first_entity(challenger: str) -> int:
     Another place for each release: nobody is always among the first who meet a new version.
     """
     return int.from_bytes(hashlib.sha256(challenger.encode()).digest()[:8]) % 100
-
-
-def planned(workspace: Workspace, plan: str) -> set[str]:
-    """Versions that may answer under a traffic plan, standing in for another or not.
-
-    Empty for a plan that never was.
-    """
-    return set(json.loads(workspace.state.recall(f"plan:{plan}") or "[]"))
 
 
 def _serving(rollout: Rollout) -> list[str]:
@@ -198,7 +196,7 @@ def settle(workspace: Workspace, rollout: Rollout, verdict: Verdict) -> None:
         workspace.registry.point(CHAMPION, rollout.challenger)
     workspace.registry.point(CHALLENGER, None)
     loser = rollout.champion if promoted else rollout.challenger
-    if loser is not None:
+    if loser is not None and loser not in {one.stand_in for one in stops(workspace)}:
         workspace.runtime.stop(loser)
     evidence = _evidence(workspace, rollout, verdict.to_dict())
     subject = f"{workspace.project.name}/{rollout.challenger}"

@@ -15,6 +15,7 @@ from setpoint.errors import BundleError, DataError, StateError
 from setpoint.ports import Decision
 from setpoint.serving.scorer import Scorer
 from setpoint.stages.assemble import history
+from setpoint.stages.oversight import overridden
 from setpoint.stages.skew import relatives, spec_entities
 from setpoint.workspace import Workspace
 
@@ -41,10 +42,13 @@ class Replayed:
     Attributes:
         decision: As it was logged.
         parts: What was compared.
+        override: What a person decided in its place; ``None`` where nobody did.
     """
 
     decision: Decision
     parts: tuple[Part, ...]
+
+    override: str | None = None
 
     @property
     def equal(self) -> bool:
@@ -76,7 +80,8 @@ def replay(workspace: Workspace, decision_id: str) -> Replayed:
     except BundleError as err:
         return Replayed(found, (Part("model", False, f"{err.what}: nothing else can be said"),))
     model = Part("model", True, f"{found.version}, bundle {found.bundle_digest[:16]}")
-    return Replayed(found, (model, _features(workspace, bundle, found), *_decided(bundle, found)))
+    parts = (model, _features(workspace, bundle, found), *_decided(bundle, found))
+    return Replayed(found, parts, overridden(workspace, found.id))
 
 
 def _decided(bundle: Bundle, decision: Decision) -> list[Part]:

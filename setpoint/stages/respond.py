@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from setpoint.domain.changes import rise_at
 from setpoint.domain.follow_up import grown
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.domain.oversight import ALL
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.split import hash_share
 from setpoint.errors import StateError
@@ -20,6 +21,7 @@ from setpoint.stages import broken, follow_up
 from setpoint.stages.assemble import cost_columns
 from setpoint.stages.fallback import is_rule
 from setpoint.stages.ripe import judged_decisions, ripe_decisions
+from setpoint.stages.traffic import stops
 from setpoint.workspace import Workspace
 
 UNLABELLED = frozenset({Cause.DRIFT, Cause.ESTIMATE, Cause.UNUSUAL, Cause.COVERAGE})
@@ -53,6 +55,8 @@ def _ripe(workspace: Workspace, incident: Incident, now: datetime) -> bool:
         return False
     if workspace.state.unsettled_releases():
         return False  # another cannot begin beside it, and the attempt would be lost
+    if any(one.scope == ALL for one in stops(workspace)):
+        return False  # no model may serve
     after = workspace.state.recall(f"retry_after:{incident.id}")
     if after is not None:
         return now >= datetime.fromisoformat(after)
@@ -199,6 +203,14 @@ def switched(workspace: Workspace, incident: Incident, rollout: Rollout) -> Inci
         return held(workspace, incident, reason)
     now, note = workspace.clock.now(), f"rolled back to {rollout.challenger}"
     return _move(workspace, incident, incident.move(Status.RESOLVED, note=note, at=now), now)
+
+
+def not_approved(workspace: Workspace, cause: str, reason: str) -> None:
+    """What should heal an incident is not approved: the incident says why."""
+    for incident in workspace.state.incidents(only_open=True):
+        if incident.id == cause and incident.status == Status.NEEDS_PERSON:
+            now = workspace.clock.now()
+            workspace.state.move_incident(incident, replace(incident, note=reason), now)
 
 
 def held(workspace: Workspace, incident: Incident, reason: str) -> Incident:

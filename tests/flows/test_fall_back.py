@@ -10,7 +10,7 @@ from setpoint.adapters.mlflow_registry import GATED_AGAINST
 from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
-from setpoint.stages.fallback import FALLBACK, RULE, _identity
+from setpoint.stages.fallback import FALLBACK, RULE, identity
 from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
 from tests.serving.tiny import make_bundle
@@ -32,7 +32,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     rule = workspace.project.rule()
     assert rule is not None
     run = workspace.registry.log_run(parameters={}, metrics={}, tags={}, files={})
-    tags = {RULE: rule.label, FALLBACK: _identity(workspace, rule)}
+    tags = {RULE: rule.label, FALLBACK: identity(workspace, rule)}
     version = workspace.registry.register(run, Path("pending"), tags)
     bundle = read_bundle(make_bundle(workspace.bundle(version), version))
     workspace.registry.tag(version, "bundle_digest", bundle.digest)

@@ -11,7 +11,7 @@ from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION, GATED_AGAINS
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.errors import ReleaseError, StateError
-from setpoint.stages import release
+from setpoint.stages import release, traffic
 from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
 from tests.stages.releasing import left_by_a_dead_run, replaced, two_versions
@@ -156,5 +156,5 @@ def test_under_a_plan_only_versions_with_a_share_may_answer(made: Made) -> None:
     release.enact(workspace, rollout)
     plan = router.current()
     assert plan is not None
-    assert release.planned(workspace, plan.id) == {"v2"}
-    assert release.planned(workspace, "never was") == set()
+    assert traffic.planned(workspace, plan.id) == {"v2"}
+    assert traffic.planned(workspace, "never was") == set()

@@ -1,0 +1,67 @@
+"""Stops that people order: who stands in for a version that may not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+ALL = "all"
+"""Scope of a stop of every model."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One stop.
+
+    Attributes:
+        scope: A version, or ``all``.
+        stand_in: Version that answers meanwhile.
+        person: Who ordered it.
+        note: Why, in the person's words.
+        since: Event time, UTC.
+    """
+
+    scope: str
+    stand_in: str
+    person: str
+    note: str
+    since: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """Strict JSON."""
+        return asdict(self) | {"since": self.since.isoformat()}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Stop:
+        """The stop that ``to_dict`` wrote."""
+        return cls(**{**content, "since": datetime.fromisoformat(content["since"])})
+
+
+def answers_for(version: str, stops: Sequence[Stop]) -> str:
+    """The version that answers where the plan names ``version``.
+
+    Args:
+        version: A version of a traffic plan.
+        stops: All in force; a stop of everything is stronger than that of a version.
+    """
+    whole = [one.stand_in for one in stops if one.scope == ALL]
+    if whole:
+        return whole[-1]
+    seen = {version}
+    while True:
+        found = [one.stand_in for one in stops if one.scope == version]
+        if not found or found[-1] in seen:
+            return version
+        version = found[-1]
+        seen.add(version)
+
+
+def diverted(weights: Mapping[str, int], stops: Sequence[Stop]) -> dict[str, int]:
+    """Percent by version, each under the name of who answers for it; in the same order."""
+    found: dict[str, int] = {}
+    for version, percent in weights.items():
+        answering = answers_for(version, stops)
+        found[answering] = found.get(answering, 0) + percent
+    return found

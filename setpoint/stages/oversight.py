@@ -1,0 +1,214 @@
+"""What people may do at once: stop a version or every model, and say otherwise of a decision."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from setpoint.domain.ledger import Entry
+from setpoint.domain.oversight import ALL, Stop, answers_for
+from setpoint.errors import ReleaseError, StateError
+from setpoint.ports import TrafficPlan
+from setpoint.stages import fallback
+from setpoint.stages.roll_back import last_good
+from setpoint.stages.traffic import STOPS, plan_id, start, steer, stops
+from setpoint.workspace import Workspace
+
+SETTLING = 1.0
+"""Seconds in which a plan that a release had begun to put in force may still come."""
+_TRIES = 3
+
+
+def stop(workspace: Workspace, scope: str, person: str, note: str) -> Stop:
+    """Take a version, or every model, out of the traffic at once; requests go on being answered.
+
+    It is written down first: where the gateway cannot be reached, the next sweep enforces it.
+
+    Args:
+        workspace: The project.
+        scope: A version, or ``all``: the declared rule answers.
+        person: Who orders it.
+        note: Why.
+
+    Raises:
+        ReleaseError: Nothing could stand in, or the gateway does not take the plan.
+        PlatformError: What stands in does not start.
+        StateError: There is no such version, it is stopped already, or it is not known what is in
+            service.
+    """
+    if scope != ALL and scope not in workspace.registry.versions():
+        raise StateError(
+            f"there is no version {scope}", where="stop", fix="'setpoint status' names them"
+        )
+    if any(one.scope == scope for one in stops(workspace)):
+        raise StateError(
+            f"{scope} is stopped already", where="stop", fix="'setpoint resume' ends a stop"
+        )
+    made = Stop(scope, _stand_in(workspace, scope), person, note, workspace.clock.now())
+    _keep(workspace, [*stops(workspace), made])
+    _record(workspace, "stopped", made, person, note)
+    enforce(workspace, certain=True)
+    return made
+
+
+def resume(workspace: Workspace, scope: str, person: str, note: str) -> Stop:
+    """End a stop: the champion answers again, a version may be released again.
+
+    Args:
+        workspace: The project.
+        scope: As it was stopped.
+        person: Who orders it.
+        note: Why.
+
+    Raises:
+        ReleaseError, PlatformError: As for ``stop``.
+        StateError: It is not stopped.
+    """
+    known = stops(workspace)
+    ended = [one for one in known if one.scope == scope]
+    if not ended:
+        there = ", ".join(one.scope for one in known) or "nothing"
+        raise StateError(f"{scope} is not stopped", where="resume", fix=f"what is stopped: {there}")
+    _keep(workspace, [one for one in known if one.scope != scope])
+    _record(workspace, "resumed", ended[0], person, note)
+    _steer_anew(workspace)
+    return ended[0]
+
+
+def objection(workspace: Workspace, version: str) -> str:
+    """Why a version may not be given traffic now; empty if it may."""
+    for one in stops(workspace):
+        if one.scope == version or (one.scope == ALL and one.stand_in != version):
+            return f"{one.scope} stopped by {one.person}: {one.note}"
+    return ""
+
+
+def enforce(workspace: Workspace, *, certain: bool = False) -> bool:
+    """Put the stops in force where the traffic does not follow them; whether it did not.
+
+    Args:
+        workspace: The project.
+        certain: Look again after a moment, for a plan that a release had begun to put in force.
+
+    Raises:
+        ReleaseError, PlatformError: As for ``stop``.
+    """
+    moved = False
+    for _ in range(_TRIES):
+        if not _obeyed(workspace):
+            _steer_anew(workspace)
+            moved = True
+        if not certain:
+            break
+        time.sleep(SETTLING / _TRIES)
+    return moved
+
+
+def override(workspace: Workspace, decision_id: str, action: str, person: str, note: str) -> Entry:
+    """A person decides otherwise than the model did; what was answered stays in the log.
+
+    Args:
+        workspace: The project.
+        decision_id: A served decision.
+        action: One of the project's two actions.
+        person: Who decides.
+        note: Why.
+
+    Raises:
+        StateError: There is no such decision, no such action, or it is what was answered.
+    """
+    known = workspace.decisions.find([decision_id]).get(decision_id)
+    if known is None:
+        raise StateError(
+            f"there is no served decision {decision_id}",
+            where="override",
+            fix="give the id that the answer named",
+        )
+    allowed = list(workspace.project.actions.model_dump().values())
+    before = overridden(workspace, decision_id) or known.action
+    if action not in allowed or action == before:
+        others = " or ".join(one for one in allowed if one != before)
+        raise StateError(
+            f"{decision_id} is {before} and cannot become {action}",
+            where="override",
+            fix=f"say {others}",
+        )
+    evidence = {"was": before, "action": action, "version": known.version, "score": known.score}
+    entry = workspace.state.record(
+        workspace.clock.now(),
+        "overridden",
+        f"{workspace.project.name}/{decision_id}",
+        evidence | {"person": person, "note": note},
+    )
+    workspace.state.remember(_said(decision_id), action)
+    return entry
+
+
+def overridden(workspace: Workspace, decision_id: str) -> str | None:
+    """What a person decided last in place of the model; ``None`` where nobody did."""
+    return workspace.state.recall(_said(decision_id))
+
+
+def _said(decision_id: str) -> str:
+    return f"overridden:{decision_id}"
+
+
+def _stand_in(workspace: Workspace, scope: str) -> str:
+    champion = workspace.champion()
+    if champion is None:
+        raise ReleaseError(
+            "nothing is in service", where=f"stop of {scope}", fix="there is nothing to stop"
+        )
+    if scope not in (ALL, champion):
+        return champion
+    if scope == ALL:
+        return champion if fallback.is_rule(workspace, champion) else _rule(workspace, champion)
+    try:
+        good = last_good(workspace, champion)
+    except ReleaseError as err:
+        try:
+            return _rule(workspace, champion)
+        except ReleaseError as none:
+            raise ReleaseError(
+                f"nothing can stand in: {err.what}; {none.what}",
+                where=f"stop of {scope}",
+                fix=none.fix,
+            ) from err
+    return good if not objection(workspace, good) else _rule(workspace, champion)
+
+
+def _rule(workspace: Workspace, champion: str) -> str:
+    return fallback.version_of(workspace, champion)
+
+
+def _keep(workspace: Workspace, now: list[Stop]) -> None:
+    workspace.state.remember(STOPS, json.dumps([one.to_dict() for one in now]))
+
+
+def _record(workspace: Workspace, kind: str, made: Stop, person: str, note: str) -> None:
+    workspace.state.record(
+        workspace.clock.now(),
+        kind,
+        f"{workspace.project.name}/{made.scope}",
+        {"scope": made.scope, "stand_in": made.stand_in, "person": person, "note": note},
+    )
+
+
+def _obeyed(workspace: Workspace) -> bool:
+    plan = workspace.router.current()
+    if plan is None:
+        return True
+    now = stops(workspace)
+    named = {v for v, weight in plan.weights.items() if weight} | {plan.stable}
+    named |= {plan.shadow} if plan.shadow is not None else set()
+    return all(answers_for(version, now) == version for version in named)
+
+
+def _steer_anew(workspace: Workspace) -> None:
+    """All traffic to the champion, or to who stands in for it."""
+    champion = workspace.champion()
+    if champion is None:
+        return
+    if answers_for(champion, stops(workspace)) == champion:
+        start(workspace, champion)
+    steer(workspace, TrafficPlan(plan_id("oversight"), {champion: 100}, champion))

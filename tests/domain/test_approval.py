@@ -1,0 +1,51 @@
+"""A request for approval ends once, by enough different people, by one refusal, or by its time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from setpoint.domain.approval import Request, Standing, Voice
+from setpoint.errors import ReleaseError
+
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+LATER = NOW + timedelta(days=7)
+ASKED = Request("v2", "first", "ab" * 32, 7, NOW, LATER, 1)
+FOUR_EYES = replace(ASKED, wanted=2)
+
+
+def _voice(person: str = "ann", approves: bool = True, at: datetime = NOW) -> Voice:
+    return Voice(person, approves, "looked at it", at)
+
+
+def test_one_person_approves_where_one_is_wanted() -> None:
+    assert ASKED.standing(NOW) == Standing.WAITING
+    assert ASKED.heard(_voice()).standing(LATER) == Standing.APPROVED
+
+
+def test_two_different_people_are_needed_for_four_eyes() -> None:
+    once = FOUR_EYES.heard(_voice())
+    assert once.standing(NOW) == Standing.WAITING
+    with pytest.raises(ReleaseError, match="ann has approved v2 already; 2 people must"):
+        once.heard(_voice())
+    assert once.heard(_voice("bob")).standing(NOW) == Standing.APPROVED
+
+
+def test_one_refusal_ends_it_whatever_was_said_before() -> None:
+    after = FOUR_EYES.heard(_voice()).heard(_voice("bob", approves=False))
+    assert after.standing(NOW) == Standing.REFUSED
+    with pytest.raises(ReleaseError, match="v2 is refused already"):
+        after.heard(_voice("cid"))
+
+
+def test_after_its_time_nobody_approves_it() -> None:
+    assert ASKED.standing(LATER) == Standing.EXPIRED
+    with pytest.raises(ReleaseError, match="v2 is expired already"):
+        ASKED.heard(_voice(at=LATER))
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    made = FOUR_EYES.heard(_voice())
+    assert Request.from_dict(made.to_dict()) == made
