@@ -40,7 +40,7 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
     """The pipeline, as part of whatever flow calls it; judged on rows from ``since`` on."""
     snapshot = data.take_in(workspace)
     triggers.trained(workspace)
-    rows, known = training.assemble(workspace, None)
+    rows, known = training.assemble(workspace, None, snapshot)
     trained = training.fit(workspace, rows, known, since)
     candidate = training.publish(workspace, trained, snapshot, cause)
     training.prepare_fallback(workspace, trained, snapshot)

@@ -19,9 +19,11 @@ from tasks import show
 
 
 @task(name="features", cache_policy=NO_CACHE)
-def assemble(workspace: Workspace, now: datetime | None) -> tuple[Rows, History]:
+def assemble(
+    workspace: Workspace, now: datetime | None, snapshot: Ingested | None = None
+) -> tuple[Rows, History]:
     """Features of all rows with complete labels."""
-    rows, known = train.assemble(workspace, now)
+    rows, known = train.assemble(workspace, now, snapshot)
     get_run_logger().info("%d rows, %d positive", len(rows), int(rows.label.sum()))
     return rows, known
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from setpoint.errors import StateError
 
 # Telemetry is decided when mlflow is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 # Which of its two user interfaces MLflow opens with.
 TABULAR = {"mlflow.experimentKind": "custom_model_development"}
@@ -131,6 +133,51 @@ class Registry:
         """Tags of a version."""
         found = self._client().get_model_version(self.name, version.removeprefix("v"))
         return dict(found.tags)
+
+    def metrics(self, version: str) -> dict[str, float]:
+        """What was measured when a version was trained, by name.
+
+        Raises:
+            StateError: It is of no run.
+        """
+        return dict(self._client().get_run(self._run_of(version)).data.metrics)
+
+    def artifact(self, version: str, folder: str) -> tuple[str, bytes]:
+        """Name and content of the file that a version's training logged in a folder.
+
+        Raises:
+            StateError: There is none, or it cannot be read.
+        """
+        from mlflow.exceptions import MlflowException
+
+        client, run_id = self._client(), self._run_of(version)
+        try:
+            found = [one.path for one in client.list_artifacts(run_id, folder) if not one.is_dir]
+            with tempfile.TemporaryDirectory() as place:
+                for path in found[:1]:
+                    copy = Path(client.download_artifacts(run_id, path, place))
+                    return copy.name, copy.read_bytes()
+        except (MlflowException, OSError) as err:
+            raise StateError(
+                f"the record of {version} cannot be read: {err}",
+                where=f"artifact {folder} of run {run_id} in MLflow",
+                fix="restore MLflow's artifacts from a backup",
+            ) from err
+        raise StateError(
+            f"the record of {version} has no {folder}",
+            where=f"run {run_id} in MLflow",
+            fix="train again: it was trained before that was recorded, or its artifacts are gone",
+        )
+
+    def _run_of(self, version: str) -> str:
+        found = self._client().get_model_version(self.name, version.removeprefix("v"))
+        if not found.run_id:
+            raise StateError(
+                f"{version} is of no recorded training",
+                where=f"model {self.name} in MLflow",
+                fix="train again: a version without a record cannot be accounted for",
+            )
+        return str(found.run_id)
 
     def digest(self, version: str) -> str:
         """Digest of a version's bundle, as it was when it was registered.

@@ -19,8 +19,9 @@ def to_onnx(pipeline: Any, numbers: int, categories: int) -> bytes:
         categories: Text inputs.
 
     Returns:
-        The serialised model: inputs ``numbers`` float [n, numbers] and ``categories`` string
-        [n, categories], whichever there are; output ``probabilities`` float [n, 2].
+        The serialised model, the same bytes in every process: inputs ``numbers`` float
+        [n, numbers] and ``categories`` string [n, categories], whichever there are; output
+        ``probabilities`` float [n, 2].
     """
     from skl2onnx import to_onnx as convert
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -36,7 +37,11 @@ def to_onnx(pipeline: Any, numbers: int, categories: int) -> bytes:
         options={id(pipeline): {"zipmap": False}},
         target_opset={"": 17, "ai.onnx.ml": 3},
     )
-    return bytes(model.SerializeToString())
+    # The converter takes them from a set, whose order is another one in each process.
+    opsets = sorted(model.opset_import, key=lambda one: str(one.domain))
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def onnx_scores(model: bytes, rows: Rows) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -221,7 +221,7 @@ class Setpoint:
     def _publish(self, training: Training, cause: str) -> tuple[str, Verdict]:
         workspace = self._replay.workspace
         candidate = train.publish(workspace, training, self._replay.snapshot, cause)
-        verdict = gate.run_gates(workspace, candidate, training, cause)
+        verdict = gate.run_gates(workspace, candidate, training, cause, gate.JUDGING)
         gate.record_verdict(workspace, candidate, verdict, cause)
         told = f"  {candidate.version} trained on {len(training.split.fit):,} rows"
         self._replay.tell(f"{told}; gates {verdict.outcome}")

@@ -7,7 +7,12 @@
 
 from setpoint.config.data import Column, Data, Target
 from setpoint.config.decisions import Actions, CostCell, Costs
-from setpoint.config.environment import Environment, read_address, read_environment
+from setpoint.config.environment import (
+    Environment,
+    clean_variables,
+    read_address,
+    read_environment,
+)
 from setpoint.config.features import Features, Risk, Window
 from setpoint.config.fields import parse_duration
 from setpoint.config.gates import Explainability, Fairness, Gates
@@ -41,6 +46,7 @@ __all__ = [
     "Train",
     "Watch",
     "Window",
+    "clean_variables",
     "json_schema",
     "load_project",
     "parse_duration",

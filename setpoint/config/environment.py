@@ -62,6 +62,28 @@ def read_environment() -> Environment:
     )
 
 
+MACHINE = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+"""Variables of the machine that a clean process keeps."""
+SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def clean_variables(environment: Environment) -> dict[str, str]:
+    """Variables of a process that starts anew: the machine's, one thread, and these settings.
+
+    Nothing else is handed on, so that what it computes depends on nothing else.
+    """
+    kept = {name: os.environ[name] for name in MACHINE if name in os.environ}
+    settings = {
+        "SETPOINT_DATA": str(environment.data_root.absolute()) if environment.data_root else "",
+        "SETPOINT_DECISIONS": environment.decisions,
+        "AWS_ENDPOINT_URL": environment.s3_endpoint,
+        "AWS_REGION": environment.s3_region,
+        "AWS_ACCESS_KEY_ID": environment.s3_access_key,
+        "AWS_SECRET_ACCESS_KEY": environment.s3_secret_key,
+    }
+    return kept | SINGLE | {name: value for name, value in settings.items() if value}
+
+
 def read_address(variable: str) -> str:
     """The address that a variable named by the project file holds; empty if it is not set.
 

@@ -24,6 +24,9 @@ LEAF_EXPLORED = 5
 MOST_OF_LEAF = 0.05
 """Share of the rows that a leaf is asked to hold at most for that."""
 
+THREADS = 1
+"""That fit and score; more of them add up numbers in another order, and so make another model."""
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -219,7 +222,7 @@ def fit_pipeline(rows: Rows, parameters: Parameters) -> Any:
         weights = sample_weights(rows.time, parameters.half_life_days)
     if weights is not None and rows.weight is not None:
         weights = weights * rows.weight
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=THREADS):
         pipeline.fit(rows.inputs(), rows.label, model__sample_weight=weights)
     _round_thresholds(pipeline.named_steps["model"])
     return pipeline
@@ -254,7 +257,7 @@ def _round_thresholds(model: Any) -> None:
 
 def raw_scores(pipeline: Any, rows: Rows) -> Floats:
     """Probability of the positive class before calibration, [n]."""
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=THREADS):
         return np.asarray(pipeline.predict_proba(rows.inputs())[:, 1], dtype=np.float64)
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from setpoint.domain.arrivals import integers
 from setpoint.domain.features import FeatureSpec
+from setpoint.domain.record import Span
 from setpoint.domain.training import Rows, as_rows
 from setpoint.errors import DataError, StateError, TrainingError
 from setpoint.ports import DecisionQuery
@@ -28,36 +29,71 @@ class History:
         events: Events with ``_arrival``, in order of arrival.
         labels: id, ``label``, ``known_at``, ``_arrival``.
         now: The moment; nothing later is in it.
+        broken: Event times at which the data were broken; ``None``: as the incidents say when it
+            is asked.
     """
 
     events: pa.Table
     labels: pa.Table
     now: datetime
+    broken: tuple[Span, ...] | None = None
 
 
-def history(workspace: Workspace, now: datetime | None = None) -> History:
-    """All that the newest snapshots knew at ``now``, labels in the order in which they were told.
+def history(
+    workspace: Workspace, now: datetime | None = None, at: tuple[int, int] | None = None
+) -> History:
+    """All that the snapshots knew at ``now``, labels in the order in which they were told.
 
     Args:
         workspace: The project.
         now: The moment; none: the last event or label, but no later than the clock.
+        at: Versions of events and labels; none: the newest ones.
 
     Raises:
-        DataError: No events or no labels were ever taken in.
+        DataError: No events or no labels were ever taken in, or there is no such version.
+    """
+    events, labels = snapshot(workspace, at)
+    now = _present(workspace, events, labels) if now is None else now
+    return as_known(workspace, events, labels, now, tuple(spans(workspace)))
+
+
+def snapshot(workspace: Workspace, at: tuple[int, int] | None = None) -> tuple[pa.Table, pa.Table]:
+    """Events and labels as they are stored, at two versions or the newest.
+
+    Raises:
+        DataError: No events or no labels were ever taken in, or there is no such version.
+    """
+    events, labels = at or (None, None)
+    return _stored(workspace, "events", events), _stored(workspace, "labels", labels)
+
+
+def as_known(
+    workspace: Workspace,
+    events: pa.Table,
+    labels: pa.Table,
+    now: datetime,
+    broken: tuple[Span, ...] | None = None,
+) -> History:
+    """What stored events and labels told at a moment.
+
+    Args:
+        workspace: The project.
+        events: As stored.
+        labels: As stored.
+        now: The moment; nothing later is in it.
+        broken: As in ``History``.
     """
     from setpoint.domain.arrivals import with_arrival
 
     data = workspace.project.data
-    events = _newest(workspace, "events")
-    labels = _newest(workspace, "labels").sort_by([("known_at", "ascending")])  # stable
-    now = _present(workspace, events, labels) if now is None else now
+    labels = labels.sort_by([("known_at", "ascending")])  # stable
     events = events.filter(pc.less_equal(events[data.event_time], pa.scalar(now, _TIME)))
     labels = labels.filter(pc.less_equal(labels["known_at"], pa.scalar(now, _TIME)))
     spec = workspace.project.feature_spec()
     events, labels = with_arrival(
         spec, events.drop_columns(["_arrival"]), labels.drop_columns(["_arrival"])
     )
-    return History(events, labels, now)
+    return History(events, labels, now, broken)
 
 
 def _present(workspace: Workspace, events: pa.Table, labels: pa.Table) -> datetime:
@@ -73,8 +109,10 @@ def _present(workspace: Workspace, events: pa.Table, labels: pa.Table) -> dateti
     return last
 
 
-def _newest(workspace: Workspace, table: str) -> pa.Table:
+def _stored(workspace: Workspace, table: str, version: int | None) -> pa.Table:
     store = workspace.snapshots(table)
+    if version is not None:
+        return store.read(version)
     latest = store.latest()
     if latest is None:
         raise DataError(
@@ -114,7 +152,8 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
     if project.train.history is not None:
         start = pa.scalar(known.now - project.train.history - project.target.delay)
         keep = pc.and_(keep, pc.greater(known.events[project.data.event_time], start))
-    broken = inside(spans(workspace), integers(known.events[project.data.event_time]))
+    faults = spans(workspace) if known.broken is None else known.broken
+    broken = inside(faults, integers(known.events[project.data.event_time]))
     keep = pc.and_(keep, pa.array(~broken))
     if not pc.any(keep).as_py():
         raise TrainingError(

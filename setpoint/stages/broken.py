@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.incidents import Cause
+from setpoint.domain.record import Span
 from setpoint.workspace import Workspace
 
 NEWEST = 3
 """One part of so many of a window, its newest, shows a fault: it began at a moment."""
-Span = tuple[datetime, datetime]
 
 
 def spans(workspace: Workspace) -> list[Span]:

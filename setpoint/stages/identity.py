@@ -1,12 +1,16 @@
-"""What a training was made with: code commit and locked environment."""
+"""What a training was made with: code commit, locked environment, machine."""
 
 from __future__ import annotations
 
 import hashlib
+import platform
 import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+from setpoint.domain.record import Conditions
+from setpoint.domain.training import THREADS
 
 
 @cache
@@ -32,3 +36,11 @@ def environment_digest() -> str:
     """SHA-256 over name and version of every installed distribution, hex."""
     found = {f"{d.metadata['Name']}=={d.version}".lower() for d in metadata.distributions()}
     return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+
+
+def conditions() -> Conditions:
+    """What a training in this process runs on."""
+    machine = f"{platform.machine()} {platform.system()}"
+    return Conditions(
+        code_commit(), environment_digest(), platform.python_version(), machine, THREADS
+    )

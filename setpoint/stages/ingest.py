@@ -74,9 +74,14 @@ def current(
     labels = workspace.snapshots("labels").latest()
     if events is None or labels is None:
         raise _nothing_yet(workspace, "events" if events is None else "labels", refused)
-    digest = hashlib.sha256(f"{events.digest}:{labels.digest}".encode()).hexdigest()
+    digest = data_digest(events.digest, labels.digest)
     waiting = _waiting(workspace, events, labels) if workspace.project.data.labels else 0
     return Ingested(digest, events.version, labels.version, events.rows, new, refused, waiting)
+
+
+def data_digest(events: str, labels: str) -> str:
+    """Digest of the training data, of the content digests of events and labels."""
+    return hashlib.sha256(f"{events}:{labels}".encode()).hexdigest()
 
 
 def _nothing_yet(workspace: Workspace, table: str, refused: tuple[str, ...]) -> DataError:

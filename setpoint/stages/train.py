@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from setpoint.adapters.mlflow_registry import CANDIDATE
 from setpoint.adapters.onnx_export import check_parity, to_onnx
 from setpoint.adapters.optuna_search import search
 from setpoint.adapters.plots import training_plots
+from setpoint.config import Project
 from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundle
 from setpoint.domain.exploration import EXPLORATION
 from setpoint.domain.features import MICROSECONDS
@@ -26,6 +26,7 @@ from setpoint.domain.gates.judged import Judged, judge
 from setpoint.domain.metrics import average_precision, roc_auc
 from setpoint.domain.multivariate import sample
 from setpoint.domain.profile import build_profile
+from setpoint.domain.record import RECORD, TrainingRecord, exploration_digest, split_digests
 from setpoint.domain.split import TUNE_POSITIVES, Split, split_rows
 from setpoint.domain.training import (
     Parameters,
@@ -38,7 +39,8 @@ from setpoint.domain.training import (
 from setpoint.domain.validation import check_label
 from setpoint.errors import TrainingError
 from setpoint.stages.assemble import History, history, training_rows
-from setpoint.stages.identity import code_commit, environment_digest
+from setpoint.stages.broken import spans
+from setpoint.stages.identity import conditions
 from setpoint.stages.ingest import Ingested
 from setpoint.stages.maturity import reference
 from setpoint.workspace import Workspace
@@ -75,16 +77,26 @@ class Training:
     split: Split
     tried: list[tuple[Parameters, float]]
     known: History
+    since: datetime | None = None
 
 
-def assemble(workspace: Workspace, now: datetime | None) -> tuple[Rows, History]:
+def assemble(
+    workspace: Workspace, now: datetime | None, snapshot: Ingested | None = None
+) -> tuple[Rows, History]:
     """Rows with complete labels at ``now``.
+
+    Args:
+        workspace: The project.
+        now: The moment; none: the last event or label, but no later than the clock.
+        snapshot: The data that are trained on; none: the newest. A delivery names it, or what is
+            ingested meanwhile would be in the model and not in its record.
 
     Raises:
         TrainingError: There are none.
         DataError: The label is constant.
     """
-    known = history(workspace, now)
+    at = None if snapshot is None else (snapshot.events_version, snapshot.labels_version)
+    known = history(workspace, now, at)
     rows = training_rows(workspace, known)
     check_label(pa.table({"label": rows.label}), "label", workspace.project.target.column)
     return rows, known
@@ -106,8 +118,7 @@ def fit(
     """
     project = workspace.project
     costs = project.costs.matrix()
-    start = None if since is None else round(since.timestamp() * MICROSECONDS)
-    split = split_rows(rows, project.train.holdout, project.train.judge_recent, start)
+    split, start = _split(workspace, rows, since)
     _check_inputs(split.fit, project.feature_spec().number_names)
     fitted: dict[Parameters, TrainedModel] = {}
 
@@ -125,7 +136,26 @@ def fit(
         span_days=int(np.ptp(split.fit.time)) / (86_400 * MICROSECONDS),
         recent_days=_recent_days(split.fit, start),
     )
-    return Training(fitted[best], split, tried, known)
+    return Training(fitted[best], split, tried, known, since)
+
+
+def fit_again(
+    workspace: Workspace, rows: Rows, parameters: Parameters, since: datetime | None
+) -> tuple[TrainedModel, Split]:
+    """The model that ``fit`` made when its search had chosen these parameters.
+
+    Raises:
+        TrainingError: A part of the split lacks a class.
+    """
+    split, _ = _split(workspace, rows, since)
+    costs = workspace.project.costs.matrix()
+    return finish(fit_pipeline(split.fit, parameters), parameters, split.tune, costs), split
+
+
+def _split(workspace: Workspace, rows: Rows, since: datetime | None) -> tuple[Split, int | None]:
+    rule = workspace.project.train
+    start = None if since is None else round(since.timestamp() * MICROSECONDS)
+    return split_rows(rows, rule.holdout, rule.judge_recent, start), start
 
 
 def _recent_days(rows: Rows, since: int | None) -> float:
@@ -231,16 +261,19 @@ def register(
     project, costs = workspace.project, workspace.project.costs.matrix()
     judged = judge(training.split.judge, exported.score, exported.threshold, costs)
     metrics = measure(judged) | dict(exported.metrics) | {"threshold": exported.threshold}
-    identity = {
+    record = _made_from(workspace, training, snapshot)
+    kept = {
         "snapshot": snapshot.digest,
-        "commit": code_commit(),
-        "environment": environment_digest(),
+        "commit": record.conditions.commit,
+        "environment": record.conditions.environment,
         "data_until": training.known.now.isoformat(),
-        "exploration": _exploration(training.split),
+        "exploration": record.exploration,
+        "record": record.digest,
+        "risk_tier": project.risk_tier,
         **{name if name != "model" else "seed": str(seed) for name, seed in exported.seeds.items()},
+        **tags,
     }
-    kept = identity | {"risk_tier": project.risk_tier} | dict(tags)
-    run_id = _record(workspace, training, exported, judged, metrics, kept)
+    run_id = _record(workspace, training, exported, record, judged, metrics, kept)
     version = workspace.registry.register(run_id, Path("pending"), kept)
     profile, decision = _reference(workspace, training, exported, judged)
     manifest = write_bundle(
@@ -256,8 +289,8 @@ def register(
         snapshot=SnapshotRef(
             f"{snapshot.events_version}.{snapshot.labels_version}", snapshot.digest
         ),
-        commit=identity["commit"],
-        environment_digest=identity["environment"],
+        commit=record.conditions.commit,
+        environment_digest=record.conditions.environment,
         seeds=exported.seeds,
         parameters=exported.parameters,
     )
@@ -274,17 +307,17 @@ def register(
     )
 
 
-def _exploration(split: Split) -> str:
-    """Digest of what the snapshot does not tell: which rows stand for how many others."""
-    heavy = {
-        str(i): w
-        for part in (split.fit, split.tune, split.judge)
-        if part.weight is not None
-        for i, w in zip(part.ids.tolist(), part.weight.tolist(), strict=True)
-        if w != 1
-    }
-    return (
-        hashlib.sha256(json.dumps(heavy, sort_keys=True).encode()).hexdigest() if heavy else "none"
+def _made_from(workspace: Workspace, training: Training, snapshot: Ingested) -> TrainingRecord:
+    broken = training.known.broken
+    return TrainingRecord(
+        events=snapshot.events_version,
+        labels=snapshot.labels_version,
+        data_until=training.known.now,
+        judged_since=training.since,
+        broken=tuple(spans(workspace)) if broken is None else broken,
+        exploration=exploration_digest(training.split),
+        rows=split_digests(training.split),
+        conditions=conditions(),
     )
 
 
@@ -292,6 +325,7 @@ def _record(
     workspace: Workspace,
     training: Training,
     exported: Exported,
+    record: TrainingRecord,
     judged: Judged,
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
@@ -302,12 +336,19 @@ def _record(
         tried.write_text(
             json.dumps([asdict(p) | {"cost": c} for p, c in training.tried], indent=1), "utf-8"
         )
+        made_from = Path(folder) / RECORD
+        made_from.write_bytes(record.to_json())
         return workspace.registry.log_run(
             parameters=dict(exported.parameters)
             | {"rows_fit": len(training.split.fit), "rows_tune": len(training.split.tune)},
             metrics=metrics,
             tags=tags,
-            files={"plots": plots, "search": tried, "project": workspace.project_file},
+            files={
+                "plots": plots,
+                "search": tried,
+                "project": workspace.project_file,
+                "record": made_from,
+            },
             name=f"{tags['cause']} {training.known.now:%Y-%m-%d %H:%M}",
         )
 
@@ -316,7 +357,7 @@ def _reference(
     workspace: Workspace, training: Training, exported: Exported, judged: Judged
 ) -> tuple[dict[str, Any], DecisionSpec]:
     """Reference profile of inputs and score, and how a score becomes an action."""
-    project, rows = workspace.project, training.split.fit
+    project = workspace.project
     spec = project.feature_spec()
     recent = training.split.judge
     columns: dict[str, Any] = {
@@ -332,13 +373,19 @@ def _reference(
         "alert_rate": float(judged.acted.mean()),
         "rows": len(recent),
     } | reference(workspace, training.known, recent, judged)
+    rows = training.split.fit
+    return profile, decision_spec(project, rows, exported.threshold, exported.knots)
+
+
+def decision_spec(project: Project, rows: Rows, threshold: float, knots: Knots) -> DecisionSpec:
+    """How a score of a model becomes an action, and typical values of the rows it was fitted on."""
+    spec = project.feature_spec()
     drawn = {EXPLORATION: "drawn by lot"} if project.exploration.share else {}
-    decision = DecisionSpec(
-        threshold=exported.threshold,
+    return DecisionSpec(
+        threshold=threshold,
         actions=project.actions.model_dump(),
         baselines=typical_values(spec, rows),
-        knots=exported.knots,
+        knots=knots,
         reasons={name: f"{name} is unusual" for name in spec.names} | drawn,
         exploration=project.exploration.share,
     )
-    return profile, decision

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +61,31 @@ def test_the_same_model_is_exported_to_the_same_bytes() -> None:
     rows = make_rows(300)
     first, again = (to_onnx(fit_pipeline(rows, QUICK), 2, 1) for _ in range(2))
     assert first == again
+
+
+EXPORT = """
+import hashlib
+from setpoint.adapters.onnx_export import to_onnx
+from setpoint.domain.training import fit_pipeline
+from tests.adapters.test_onnx_export import QUICK
+from tests.domain.test_training import make_rows
+print(hashlib.sha256(to_onnx(fit_pipeline(make_rows(300), QUICK), 2, 1)).hexdigest())
+"""
+
+
+def test_every_process_exports_to_the_same_bytes() -> None:
+    # Sets are in another order under another seed of the hashes, and each process has its own.
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", EXPORT],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in "01"
+    }
+    assert len(digests) == 1
 
 
 def test_another_model_is_refused() -> None:

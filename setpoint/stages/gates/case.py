@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from setpoint.domain.findings import Finding
 from setpoint.domain.gates.judged import Judged
 from setpoint.domain.training import Rows
 from setpoint.stages.train import Candidate, Training
@@ -20,6 +21,7 @@ class Case:
         training: How it was trained, with the rows that judge it.
         judged: Those rows as the candidate decides them.
         cause: Why it was trained: an incident's id, or any other word.
+        found: What the gates before found.
     """
 
     workspace: Workspace
@@ -27,6 +29,7 @@ class Case:
     training: Training
     judged: Judged
     cause: str
+    found: tuple[Finding, ...] = ()
 
     @property
     def rows(self) -> Rows:

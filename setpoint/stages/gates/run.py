@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from setpoint.domain.findings import Finding, Verdict
 from setpoint.domain.gates.judged import judge
@@ -12,21 +13,31 @@ from setpoint.stages.gates.champion import champion_findings
 from setpoint.stages.gates.explainability import explainability_findings
 from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.performance import performance_findings
+from setpoint.stages.gates.rebuild import rebuild_findings
 from setpoint.stages.train import Candidate, Training
 from setpoint.workspace import Workspace
 
-GATES: tuple[Callable[[Case], list[Finding]], ...] = (
+Gate = Callable[[Case], list[Finding]]
+
+JUDGING: tuple[Gate, ...] = (
     performance_findings,
     champion_findings,
     fairness_findings,
     explainability_findings,
     quality_budget_findings,
 )
-"""In the order in which their findings are told."""
+"""Those that judge by rows and windows, in the order in which their findings are told."""
+
+GATES: tuple[Gate, ...] = (*JUDGING, rebuild_findings)
+"""All that stand before production; the last is asked only where those before it passed."""
 
 
 def run_gates(
-    workspace: Workspace, candidate: Candidate, training: Training, cause: str
+    workspace: Workspace,
+    candidate: Candidate,
+    training: Training,
+    cause: str,
+    gates: Sequence[Gate] = GATES,
 ) -> Verdict:
     """All gates of the project file, on rows that no model was trained on.
 
@@ -35,11 +46,14 @@ def run_gates(
         candidate: What wants to serve.
         training: How it was trained, with the rows that judge it.
         cause: Why it was trained: an incident's id, or any other word.
+        gates: Which are asked. Only a replay, which releases nothing, leaves the rebuild out.
     """
     rows, model = training.split.judge, training.model
     judged = judge(rows, model.scores(rows), model.threshold, workspace.project.costs.matrix())
     case = Case(workspace, candidate, training, judged, cause)
-    return Verdict(tuple(finding for gate in GATES for finding in gate(case)))
+    for gate in gates:
+        case = replace(case, found=(*case.found, *gate(case)))
+    return Verdict(case.found)
 
 
 def record_verdict(
