@@ -187,6 +187,25 @@ class DecisionQuery:
     columns: Sequence[str] = FIXED
 
 
+@dataclass(frozen=True)
+class DecisionCount:
+    """Decisions of one version that were answered with one action.
+
+    Attributes:
+        version: Model version.
+        action: What was answered.
+        decisions: How many, >= 1.
+        first: Event time of the oldest, UTC.
+        last: Event time of the newest, UTC.
+    """
+
+    version: str
+    action: str
+    decisions: int
+    first: datetime
+    last: datetime
+
+
 class OnlineStore(Protocol):
     """Recent events and labels, and the features of a new event at request time."""
 
@@ -255,6 +274,14 @@ class DecisionLog(Protocol):
         There is at least one table, an empty one where there are no decisions. The type of a
         request or feature column is that of the values in its table: another table of the
         window may have another.
+        """
+        ...
+
+    def summary(self, query: DecisionQuery) -> list[DecisionCount]:
+        """How many decisions there are of a window by version and action, sorted by both.
+
+        Counted by the store: no row is loaded, and columns of the query say nothing. Of mirrored
+        ones each version's are counted, though several saw one request.
         """
         ...
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from setpoint.errors import DataError
-from setpoint.ports import Decision, DecisionQuery, Label
+from setpoint.ports import Decision, DecisionCount, DecisionQuery, Label
 
 CHUNK = 500
 """Ids that are looked up at a time."""
@@ -93,6 +93,48 @@ def select(
     text = f"SELECT {', '.join(['event_time', 'seq', *wanted])} FROM decisions d{joined}"
     text += f" WHERE {' AND '.join(conditions)} ORDER BY event_time, seq LIMIT {mark(limit)}"
     return text, values
+
+
+def tally(query: DecisionQuery, dialect: Dialect) -> tuple[str, list[Any]]:
+    """Counts of a window: version, action, how many, first and last event time as stored.
+
+    Args:
+        query: The window; its columns say nothing.
+        dialect: Of the store.
+
+    Returns:
+        SQL and its values.
+
+    Raises:
+        DataError: A time has no time zone.
+    """
+    values: list[Any] = [query.shadow]
+    conditions = [f"shadow = {dialect.mark}1"]
+    for sign, bound in ((">=", query.start), ("<", query.end)):
+        if bound is not None:
+            values.append(dialect.moment(bound, "window"))
+            conditions.append(f"event_time {sign} {dialect.mark}{len(values)}")
+    if query.version is not None:
+        values.append(query.version)
+        conditions.append(f"version = {dialect.mark}{len(values)}")
+    text = "SELECT version, action, count(*), min(event_time), max(event_time) FROM decisions"
+    return f"{text} WHERE {' AND '.join(conditions)} GROUP BY version, action", values
+
+
+def counts_of(
+    rows: Iterable[Sequence[Any]], moment: Callable[[Any], datetime]
+) -> list[DecisionCount]:
+    """The answer to ``tally``, sorted by version and action.
+
+    Args:
+        rows: As the store gave them.
+        moment: A stored time as an aware one.
+    """
+    found = [
+        DecisionCount(version, action, int(many), moment(first), moment(last))
+        for version, action, many, first, last in rows
+    ]
+    return sorted(found, key=lambda one: (one.version, one.action))
 
 
 def named_bodies(query: DecisionQuery) -> list[str]:

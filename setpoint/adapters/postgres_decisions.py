@@ -19,13 +19,15 @@ from setpoint.adapters.decision_sql import (
     Dialect,
     check_aware,
     chunks,
+    counts_of,
     decision_of,
     json_text,
+    tally,
     without_decision,
 )
 from setpoint.adapters.postgres_link import Link
 from setpoint.errors import DataError
-from setpoint.ports import Decision, DecisionQuery, Label
+from setpoint.ports import Decision, DecisionCount, DecisionQuery, Label
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -194,6 +196,16 @@ class PostgresDecisionLog:
         from setpoint.adapters.decision_window import batches
 
         return batches(self._fetch, query, DIALECT, rows)
+
+    def summary(self, query: DecisionQuery) -> list[DecisionCount]:
+        """Counts of a window by version and action, made by the store; see the port.
+
+        Raises:
+            DataError: A time has no time zone.
+            StateError: The store failed.
+        """
+        rows = self._fetch(*tally(query, DIALECT))
+        return counts_of(rows, lambda stored: stored.astimezone(UTC))
 
     def forget(self, before: datetime) -> int:
         """Drop decisions of events before ``before`` with their labels; returns how many.

@@ -22,12 +22,14 @@ from setpoint.adapters.decision_sql import (
     Dialect,
     check_aware,
     chunks,
+    counts_of,
     decision_of,
     json_text,
+    tally,
     without_decision,
 )
 from setpoint.errors import StateError
-from setpoint.ports import Decision, DecisionQuery, Label
+from setpoint.ports import Decision, DecisionCount, DecisionQuery, Label
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -279,6 +281,16 @@ class SqliteDecisionLog:
         from setpoint.adapters.decision_window import batches
 
         return batches(self._fetch, query, DIALECT, rows)
+
+    def summary(self, query: DecisionQuery) -> list[DecisionCount]:
+        """Counts of a window by version and action, made by the store; see the port.
+
+        Raises:
+            DataError: A time has no time zone.
+            StateError: The store failed.
+        """
+        rows = self._fetch(*tally(query, DIALECT))
+        return counts_of(rows, lambda stored: EPOCH + stored * MICROSECOND)
 
     def _fetch(self, text: str, values: list[Any]) -> list[tuple[Any, ...]]:
         with store_errors(self._where):

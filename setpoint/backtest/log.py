@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from setpoint.ports import FIXED, Decision, DecisionQuery, Label
+from setpoint.ports import FIXED, Decision, DecisionCount, DecisionQuery, Label
 
 
 @dataclass
@@ -66,6 +66,10 @@ class Replayed:
         table = self.read(query)
         for begin in range(0, max(table.num_rows, 1), rows):
             yield table.slice(begin, rows)
+
+    def summary(self, query: DecisionQuery) -> list[DecisionCount]:
+        """Not used in a replay: its figures are counted from the rows."""
+        raise NotImplementedError
 
     def forget(self, before: datetime) -> int:
         """Not used in a replay: its history is that of the project."""

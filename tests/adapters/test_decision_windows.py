@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from setpoint.adapters.decision_table import SAMPLE, decode
 from setpoint.errors import DataError, StateError
-from setpoint.ports import FIXED, RECORD, DecisionQuery, Label
+from setpoint.ports import FIXED, RECORD, DecisionCount, DecisionQuery, Label
 from tests.adapters.decision_homes import Home, Log, opened
 from tests.adapters.test_decision_log import START, decision
 
@@ -53,6 +53,47 @@ def test_batches_are_what_read_gives_and_never_larger_than_asked_for(
     tables = list(log.batches(query, rows=size))
     assert all(0 < table.num_rows <= size for table in tables)
     assert pa.concat_tables(tables).combine_chunks().equals(log.read(query).combine_chunks())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        DecisionQuery(),
+        DecisionQuery(version="2"),
+        DecisionQuery(version="2", shadow=True),
+        DecisionQuery(start=START + timedelta(minutes=2), end=START + timedelta(minutes=9)),
+        DecisionQuery(start=START + timedelta(days=9)),
+    ],
+    ids=["all", "version", "shadow", "window", "nothing"],
+)
+def test_a_summary_counts_what_read_gives(log: Log, query: DecisionQuery) -> None:
+    _fill(log, 60)
+    log.append([decision(100 + i, action="review", version="2") for i in range(4)])
+    found = log.summary(query)
+    rows = log.read(query).to_pylist()
+    kinds = sorted({(one["version"], one["action"]) for one in rows})
+    assert [(one.version, one.action) for one in found] == kinds
+    for one in found:
+        times = [
+            row["event_time"] for row in rows if (row["version"], row["action"]) == one_kind(one)
+        ]
+        assert (one.decisions, one.first, one.last) == (len(times), min(times), max(times))
+
+
+def one_kind(count: DecisionCount) -> tuple[str, str]:
+    """What a count is of."""
+    return count.version, count.action
+
+
+def test_a_summary_of_mirrored_decisions_counts_each_version(log: Log) -> None:
+    log.append([decision(1, version=v, shadow=True) for v in "12"])
+    found = log.summary(DecisionQuery(shadow=True))
+    assert [(one.version, one.decisions) for one in found] == [("1", 1), ("2", 1)]
+
+
+def test_a_summary_refuses_a_time_without_a_zone(log: Log) -> None:
+    with pytest.raises(DataError, match="has no time zone"):
+        log.summary(DecisionQuery(start=datetime(2024, 5, 1)))
 
 
 def test_a_window_without_decisions_is_one_empty_batch(log: Log) -> None:
