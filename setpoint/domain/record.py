@@ -152,7 +152,13 @@ def conditions_differ(recorded: Conditions, found: Conditions) -> list[str]:
     }
     pairs = {name: (getattr(recorded, name), getattr(found, name)) for name in words}
     return [
-        f"{words[name]}: {str(now)[:16]}, recorded {str(was)[:16]}"
+        f"{words[name]}: {_short(now, was)}, recorded {_short(was, now)}"
         for name, (was, now) in pairs.items()
         if was != now
     ]
+
+
+def _short(value: object, other: object) -> str:
+    """The beginning of a digest, or all of it where the beginning is the other's too."""
+    text = str(value)
+    return text if text[:16] == str(other)[:16] else text[:16]

@@ -74,7 +74,8 @@ def test_a_part_that_is_not_there_is_told() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "word"),
     [
-        ("commit", "d" * 40, "code commit"),
+        ("commit", "d" * 40, "code commit: dddddddddddddddd, recorded cccccccccccccccc"),
+        ("commit", "c" * 40 + "-dirty", "-dirty, recorded c"),
         ("environment", "f" * 64, "versions of packages"),
         ("python", "3.12.0", "Python: 3.12.0, recorded 3.11.9"),
         ("machine", "aarch64 Linux", "machine: aarch64"),
