@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from setpoint.config.fields import ErrorRate, Fault, Section, Share, Whole, refuse
+from setpoint.config.fields import ErrorRate, Fault, Number, Section, Share, Whole, refuse
 
 
 class Fairness(Section):
@@ -25,6 +25,45 @@ class Explainability(Section):
     max_share: Share = Field(0.9, description="No feature may carry more of the importance.")
     forbidden: tuple[str, ...] = Field((), description="Columns that must not drive a decision.")
     max_forbidden_share: Share = 0.05
+
+
+class Bound(Section):
+    """How far a client may move one column of its request without being found out."""
+
+    relative: Share = Field(0.0, description="Share of its value.")
+    absolute: Annotated[Number, Field(ge=0)] = Field(
+        0.0, description="The same in its unit; the larger of both counts."
+    )
+    any: bool = Field(False, description="Any category that the rows that judge have.")
+
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        if self.any == bool(self.relative or self.absolute):
+            raise ValueError("a bound has a relative or absolute size, or is any: true")
+        return self
+
+
+class Robustness(Section):
+    """The robustness gate: inputs that are a little off, attacked, missing or absurd."""
+
+    bounds: dict[str, Bound] = Field(
+        default_factory=dict, description="By column of the request, where not the default."
+    )
+    max_flips: Share | None = Field(
+        0.05, description="Rows whose action may flip as numbers move within bounds; none: any."
+    )
+    max_evaded: Share | None = Field(
+        0.3, description="Positives acted on that an attacker may get through; none: any."
+    )
+    budget: Annotated[Whole, Field(ge=1, le=10)] = Field(
+        2, description="Inputs that the attacker changes, each within its bounds."
+    )
+    max_missing: Share | None = Field(
+        0.5, description="Actions that may change where one input is missing; none: any."
+    )
+    sample: Annotated[Whole, Field(ge=100, le=100_000)] = Field(
+        1000, description="Rows that are tried, at most."
+    )
 
 
 class QualityBudget(Section):
@@ -55,4 +94,5 @@ class Gates(Section):
     min_sample: Annotated[Whole, Field(ge=10)] = Field(200, description="Rows a gate needs.")
     fairness: Fairness = Fairness()
     explainability: Explainability = Explainability()
+    robustness: Robustness = Robustness()
     quality_budget: QualityBudget = QualityBudget()

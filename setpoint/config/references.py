@@ -72,6 +72,12 @@ def reference_faults(
     for use in _uses(data, costs, features, gates, release):
         faults += _use_faults(use, data, target)
     faults += _target_faults(data, target)
+    faults += [
+        Fault(("gates", "robustness", "bounds", name), name, "is no input: features.columns has "
+              f"{', '.join(features.columns) or 'none'}")
+        for name in gates.robustness.bounds
+        if name in data.columns and name not in features.columns
+    ]  # fmt: skip
     known = list(data.entities)
     for place, entity in _entity_uses(features):
         if entity not in data.entities:
@@ -115,6 +121,9 @@ def _uses(
             yield _Use(place, window.column, "what a window aggregates", kinds)
     for i, column in enumerate(gates.explainability.forbidden):
         yield _Use(("gates", "explainability", "forbidden", i), column, "a forbidden column", _ANY)
+    for name, bound in gates.robustness.bounds.items():
+        kinds = ("category", "id") if bound.any else ("number", "integer")
+        yield _Use(("gates", "robustness", "bounds", name), name, "what so a bound moves", kinds)
     for i, column in enumerate(release.segments):
         kinds = ("category", "boolean", "integer")
         yield _Use(("release", "segments", i), column, "a segment", kinds)

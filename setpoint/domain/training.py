@@ -60,8 +60,8 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, keep: Bools) -> Rows:
-        """The rows where ``keep`` is true."""
+    def take(self, keep: Bools | npt.NDArray[np.intp]) -> Rows:
+        """The rows where ``keep`` is true, or those of the numbers that it holds."""
         return Rows(
             self.ids[keep],
             self.time[keep],
@@ -99,6 +99,24 @@ class Rows:
         frame: dict[str, Any] = {f"n{i}": self.numbers[:, i] for i in range(k)}
         frame |= {f"c{i}": self.categories[:, i] for i in range(self.categories.shape[1])}
         return pd.DataFrame(frame)
+
+
+def joined(first: Rows, second: Rows) -> Rows:
+    """Both, one after the other."""
+    weight = None
+    if first.weight is not None or second.weight is not None:
+        known = [np.ones(len(r)) if r.weight is None else r.weight for r in (first, second)]
+        weight = np.concatenate(known)
+    return Rows(
+        np.concatenate([first.ids, second.ids]),
+        np.concatenate([first.time, second.time]),
+        np.concatenate([first.group, second.group]),
+        np.concatenate([first.numbers, second.numbers]),
+        np.concatenate([first.categories, second.categories]),
+        np.concatenate([first.label, second.label]),
+        {n: np.concatenate([v, second.columns[n]]) for n, v in first.columns.items()},
+        weight,
+    )
 
 
 def as_rows(

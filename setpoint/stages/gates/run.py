@@ -14,6 +14,7 @@ from setpoint.stages.gates.explainability import explainability_findings
 from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.performance import performance_findings
 from setpoint.stages.gates.rebuild import rebuild_findings
+from setpoint.stages.gates.robustness import robustness_findings
 from setpoint.stages.train import Candidate, Training
 from setpoint.workspace import Workspace
 
@@ -24,6 +25,7 @@ JUDGING: tuple[Gate, ...] = (
     champion_findings,
     fairness_findings,
     explainability_findings,
+    robustness_findings,
     quality_budget_findings,
 )
 """Those that judge by rows and windows, in the order in which their findings are told."""
