@@ -61,6 +61,9 @@ class Train(Section):
     trials: Annotated[Whole, Field(ge=1, le=500)] = Field(6, description="Optuna trials.")
     max_iter: Annotated[Whole, Field(ge=10, le=2000)] = Field(120, description="Trees, at most.")
     seed: Whole = 0
+    adversarial: Share = Field(
+        0.0, description="Weight of disguised positives against the positives that they are of."
+    )
 
 
 class Experiment(Section):

@@ -178,21 +178,16 @@ def _tried(reach: Reach, rows: Rows, cuts: Singles | None) -> npt.NDArray[Any]:
         steps = np.linspace(0, 1, MOST_POINTS)
         inside = low[:, None] + (high - low)[:, None] * steps
     else:
-        inside = _at_cuts(low, high, _points(cuts, reach.whole))
+        inside = _at_cuts(
+            low, high, np.unique(np.floor(cuts) if reach.whole else cuts).astype(np.float64)
+        )
     if reach.whole:
         inside = np.rint(inside)
     return _inside(np.hstack([ends, inside]), low, high)
 
 
-def _points(cuts: Singles, whole: bool) -> Floats:
-    """A value on either side of each split: a row goes left at the split itself."""
-    exact = cuts.astype(np.float64)
-    if whole:
-        return np.unique([np.floor(exact), np.floor(exact) + 1])
-    return np.unique([exact, np.nextafter(cuts, np.float32(np.inf)).astype(np.float64)])
-
-
 def _at_cuts(low: Floats, high: Floats, points: Floats) -> Floats:
+    """Splits within reach, [n, tries]; a split is the last value on its left, so all sides are."""
     first = np.searchsorted(points, low, side="left")
     last = np.searchsorted(points, high, side="right")
     steps = np.linspace(0, 1, MOST_POINTS)

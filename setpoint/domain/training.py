@@ -43,9 +43,9 @@ class Rows:
         categories: Text inputs, [n, c].
         label: 1 positive, 0 negative, int8, [n].
         columns: Raw columns for costs and groups, by name, [n] each.
-        weight: How many rows each stands for, >= 1, [n]: a positive that exploration found for
-            itself and those like it that count as negatives, the inverse of its propensity;
-            ``None``: each for itself.
+        weight: How many rows each stands for, [n]: a positive that exploration found for
+            itself and those like it that count as negatives, the inverse of its propensity; less
+            for one that is made up (``setpoint.domain.hardening``); ``None``: each for itself.
     """
 
     ids: npt.NDArray[np.object_]

@@ -23,6 +23,7 @@ from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundl
 from setpoint.domain.exploration import EXPLORATION
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.gates.judged import Judged, judge
+from setpoint.domain.hardening import harden
 from setpoint.domain.metrics import average_precision, roc_auc
 from setpoint.domain.multivariate import sample
 from setpoint.domain.profile import build_profile
@@ -43,6 +44,7 @@ from setpoint.stages.broken import spans
 from setpoint.stages.identity import conditions
 from setpoint.stages.ingest import Ingested
 from setpoint.stages.maturity import reference
+from setpoint.stages.reach import reaches
 from setpoint.workspace import Workspace
 
 
@@ -136,7 +138,8 @@ def fit(
         span_days=int(np.ptp(split.fit.time)) / (86_400 * MICROSECONDS),
         recent_days=_recent_days(split.fit, start),
     )
-    return Training(fitted[best], split, tried, known, since)
+    model = _hardened(workspace, fitted[best], split)
+    return Training(model, split, tried, known, since)
 
 
 def fit_again(
@@ -149,13 +152,28 @@ def fit_again(
     """
     split, _ = _split(workspace, rows, since)
     costs = workspace.project.costs.matrix()
-    return finish(fit_pipeline(split.fit, parameters), parameters, split.tune, costs), split
+    model = finish(fit_pipeline(split.fit, parameters), parameters, split.tune, costs)
+    return _hardened(workspace, model, split), split
 
 
 def _split(workspace: Workspace, rows: Rows, since: datetime | None) -> tuple[Split, int | None]:
     rule = workspace.project.train
     start = None if since is None else round(since.timestamp() * MICROSECONDS)
     return split_rows(rows, rule.holdout, rule.judge_recent, start), start
+
+
+def _hardened(workspace: Workspace, model: TrainedModel, split: Split) -> TrainedModel:
+    """The model trained again with disguised positives, where the project file says so."""
+    project = workspace.project
+    return harden(
+        model,
+        split.fit,
+        split.tune,
+        project.costs.matrix(),
+        reaches(project, split.fit),
+        budget=project.gates.robustness.budget,
+        share=project.train.adversarial,
+    )
 
 
 def _recent_days(rows: Rows, since: int | None) -> float:
@@ -340,7 +358,8 @@ def _record(
         made_from.write_bytes(record.to_json())
         return workspace.registry.log_run(
             parameters=dict(exported.parameters)
-            | {"rows_fit": len(training.split.fit), "rows_tune": len(training.split.tune)},
+            | {"rows_fit": len(training.split.fit), "rows_tune": len(training.split.tune)}
+            | {"adversarial": workspace.project.train.adversarial},
             metrics=metrics,
             tags=tags,
             files={

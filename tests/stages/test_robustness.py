@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from setpoint.domain.attack import evade, tree_cuts
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.gates.judged import judge
 from setpoint.domain.gates.robustness import Limits, extreme_finding, missing_finding
@@ -85,6 +86,26 @@ def test_a_small_budget_gets_fewer_through_than_a_large_one(made: Made) -> None:
     one = made.under(wide)["evasion"].value or 0
     three = made.under(wide.replace("budget: 1", "budget: 3"))["evasion"].value or 0
     assert one < three
+
+
+def test_adversarial_training_lets_fewer_through_on_the_same_rows(made: Made) -> None:
+    text = PROJECT.replace("gates: {", "gates: {robustness: {bounds: {x: {absolute: 0.3}}}, ")
+    through = {}
+    plain = made.case.training
+    for share in (0, 1):
+        project = make_workspace(
+            made.folder / f"share{share}", text.replace("seed: 3", f"seed: 3, adversarial: {share}")
+        ).project
+        workspace = _with(made.case.workspace, project)
+        model = fit(workspace, *assemble(workspace, None)).model
+        movable, rows = reaches(project, made.case.rows), made.case.rows
+        caught = rows.take((rows.label == 1) & (plain.model.scores(rows) >= plain.model.threshold))
+        cuts = tree_cuts(model.pipeline, rows.numbers.shape[1])
+        _, after = evade(model.scores, caught, movable, 2, cuts)
+        through[share] = float((after < model.threshold).mean())
+        acted = model.scores(rows) >= model.threshold
+        assert acted.mean() < 0.9  # it does not simply act on everything
+    assert through[1] <= 0.6 * through[0]
 
 
 def test_only_columns_of_the_request_can_be_attacked(made: Made) -> None:
