@@ -75,6 +75,13 @@ HEADLINES: dict[str, dict[str, str]] = {
         "doubling_false_alarms_per_100000": "alarms without one, per 100,000 rows",
         "doubling_missed": "doublings not found within 50,000 rows",
     },
+    "attacks": {
+        "attacks_played": "kinds of attack, each with its mitigation off and on",
+        "evasion_off": "share of caught frauds that a disguise within bounds gets through",
+        "evasion_on": "the same with adversarial training",
+        "sound_sources": "sources without poison that new data were checked on, changed worlds too",
+        "sound_sources_stopped": "of them taken for poisoned",
+    },
     "healing": {
         "worst_ours_over_best": "money of the loop over the best other policy's, the worst drift",
         "drifts_within_5_percent": "drifts on which the loop is within 5 % of that policy",

@@ -48,6 +48,7 @@ class Snapshot:
         uri: Where the Delta table lies.
         batches: Names of the batches applied, in order.
         notes: What was noted of each batch when it was applied; empty text for nothing.
+        sizes: Rows of each batch; those of the first are the first to have arrived.
     """
 
     version: int
@@ -56,6 +57,7 @@ class Snapshot:
     uri: str
     batches: tuple[str, ...]
     notes: tuple[str, ...]
+    sizes: tuple[int, ...] = ()
 
 
 class DeltaSnapshots:
@@ -329,7 +331,8 @@ class DeltaSnapshots:
     def _snapshot(self, version: int, state: State) -> Snapshot:
         names = tuple(name for name, *_ in state.batches)
         notes = tuple(note for *_, note in state.batches)
-        return Snapshot(version, state.digest, state.rows, self.uri, names, notes)
+        sizes = tuple(rows for _, _, rows, _ in state.batches)
+        return Snapshot(version, state.digest, state.rows, self.uri, names, notes, sizes)
 
     def _no_version(self, version: int) -> DataError:
         return DataError(

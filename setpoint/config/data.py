@@ -76,6 +76,9 @@ class Data(Section):
         description="Entity name to its column; traffic is sticky by the first.",
     )
     protected: tuple[str, ...] = Field((), description="Columns of protected groups.")
+    source: str | None = Field(
+        None, description="Column that says who delivered a row; none: the batch that it came in."
+    )
     columns: dict[str, Column] = Field(description="Every column of the events.")
 
     @field_validator("time_zone")

@@ -42,6 +42,20 @@ class Setpoint(Section):
         return self
 
 
+class Poisoning(Section):
+    """How new data are held against trusted ones before they train."""
+
+    max_flipped: Share = Field(0.02, description="Share of flipped labels of a source.")
+    error_rate: ErrorRate = Field(
+        0.01, description="Chance that sound sources stop a training, all together."
+    )
+    doubt: Literal["train", "stop"] = Field(
+        "train", description="What follows where only a person can tell poison from a change."
+    )
+    trust: tuple[str, ...] = Field((), description="Sources that a person has looked at.")
+    leave_out: tuple[str, ...] = Field((), description="Sources that neither train nor judge.")
+
+
 class Train(Section):
     """How a model is trained."""
 
@@ -64,6 +78,7 @@ class Train(Section):
     adversarial: Share = Field(
         0.0, description="Weight of disguised positives against the positives that they are of."
     )
+    poisoning: Poisoning = Poisoning()
 
 
 class Experiment(Section):

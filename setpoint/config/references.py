@@ -111,6 +111,8 @@ def _uses(
     for i, column in enumerate(data.protected):
         kinds = ("category", "boolean", "integer")
         yield _Use(("data", "protected", i), column, "a protected column", kinds)
+    if data.source is not None:
+        yield _Use(("data", "source"), data.source, "a source", ("category", "id", "integer"))
     for i, column in enumerate(features.columns):
         kinds = ("number", "integer", "boolean", "category", "id")
         yield _Use(("features", "columns", i), column, "an input", kinds)

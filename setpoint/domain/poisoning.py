@@ -12,7 +12,7 @@ disagree more, beyond the exact bounds of both, is suspect:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
+from setpoint.domain.attack import Singles
 from setpoint.domain.bounds import proportion_bounds
 from setpoint.domain.findings import Finding, Outcome, not_measured
 from setpoint.domain.gates.setpoints import auc_bounds
@@ -32,9 +33,11 @@ Sources = npt.NDArray[np.object_]
 REFERENCE = 0.4
 """Share of groups of the trusted rows that show how often labels disagree, and do not train."""
 QUICK = Parameters(max_iter=40, max_leaf_nodes=15)
-SURE = 0.05
+SURE = 0.02
 """Positives among rows that the model is sure are negative, at most."""
-MIN_SURE = 100
+SURELY_POSITIVE = 0.75
+"""Positives among rows that it is sure are positive, at least: rare events are never as sure."""
+MIN_SURE = 50
 """Rows that a model must be sure about, on either side of the comparison."""
 NO_PATTERN = 0.75
 """Area under the ROC curve up to which disagreement is called without a pattern."""
@@ -44,7 +47,9 @@ RARE = 0.001
 MIN_PATTERN = 10
 """Rows with such a value: of fewer, one more model run would not learn it either."""
 PURE = 0.9
-"""Share of one label, at its lower bound, from which a value settles it."""
+"""Share of one label from which a value settles it."""
+AGAINST = 0.2
+"""How far that share is from the expected one, at least: a good customer more is no backdoor."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +69,25 @@ class Trust:
     @cached_property
     def low(self) -> float:
         """Score up to which rows are surely negative: as many as keep to ``SURE``."""
-        order = np.argsort(self.scores, kind="stable")
-        rate = np.cumsum(self.reference.label[order]) / np.arange(1, len(order) + 1)
-        keeping = np.flatnonzero(rate <= SURE)
-        return float(self.scores[order[keeping[-1]]]) if len(keeping) else -np.inf
+        return _edge(self.scores, self.reference.label, lambda rate: rate <= SURE, -np.inf)
 
     @cached_property
     def high(self) -> float:
-        """Score from which rows are more often positive than not: as many as keep to that."""
-        order = np.argsort(-self.scores, kind="stable")
-        rate = np.cumsum(self.reference.label[order]) / np.arange(1, len(order) + 1)
-        keeping = np.flatnonzero(rate >= 0.5)
-        return float(self.scores[order[keeping[-1]]]) if len(keeping) else np.inf
+        """Score from which rows are surely positive: as many as keep to ``SURELY_POSITIVE``."""
+        label = self.reference.label
+        return -_edge(-self.scores, label, lambda rate: rate >= SURELY_POSITIVE, -np.inf)
+
+
+def _edge(
+    scores: Floats, label: npt.NDArray[np.int8], holds: Callable[[Floats], Bools], none: float
+) -> float:
+    """Largest score up to which the share of positives holds; equal scores stay together."""
+    order = np.argsort(scores, kind="stable")
+    rising = scores[order]
+    rate = np.cumsum(label[order]) / np.arange(1, len(order) + 1)
+    last = np.append(rising[1:] != rising[:-1], True)
+    keeping = np.flatnonzero(holds(rate) & last)
+    return float(rising[keeping[-1]]) if len(keeping) else none
 
 
 def trust(rows: Rows) -> Trust | None:
@@ -95,7 +107,13 @@ def trust(rows: Rows) -> Trust | None:
 
 
 def poisoning_findings(
-    trusted: Trust, new: Rows, source: Sources, *, max_flipped: float, error_rate: float
+    trusted: Trust,
+    new: Rows,
+    source: Sources,
+    names: Sequence[str],
+    *,
+    max_flipped: float,
+    error_rate: float,
 ) -> list[Finding]:
     """Flipped labels and backdoors of each source.
 
@@ -103,19 +121,26 @@ def poisoning_findings(
         trusted: What is trusted.
         new: Rows to be looked at.
         source: Where each is from, as text, [n].
+        names: Inputs that are columns of a request, numbers first; others nobody can mark.
         max_flipped: Share of flipped labels that is put up with.
         error_rate: Chance that any finding of sound sources is a false alarm, all together.
     """
-    names = sorted(set(source.tolist()))
+    sources = sorted(set(source.tolist()))
     scores = raw_scores(trusted.pipeline, new)
+    rate = error_rate / max(3 * len(sources), 1)
     found = []
-    for name in names:
-        its = source == name
-        rate = error_rate / (3 * len(names))
-        rows, its_scores = new.take(its), scores[its]
-        found += flip_findings(trusted, rows, its_scores, name, max_flipped, rate)
-        found.append(backdoor_finding(trusted, rows, its_scores, name, rate))
+    for one in sources:
+        its = source == one
+        rows = new.take(its)
+        found += flip_findings(trusted, rows, scores[its], one, max_flipped, rate)
+        found.append(backdoor_finding(trusted, rows, scores[its], one, names, rate))
     return found
+
+
+def doubtful(finding: Finding) -> bool:
+    """Whether a person is to be asked: more than is put up with is proven, its cause is not."""
+    proven = finding.interval is not None and finding.interval[0] > (finding.setpoint or 0.0)
+    return finding.outcome == Outcome.INCONCLUSIVE and proven
 
 
 def flip_findings(
@@ -123,8 +148,8 @@ def flip_findings(
 ) -> list[Finding]:
     """Labels flipped to positive, and to negative, among rows that the model is sure about.
 
-    Of rows with a share p of positives, a share f of flipped labels leaves p(1 - f) + (1 - p)f
-    (symmetric label noise, Angluin and Laird 1988), solved for f at the bounds of both shares.
+    The share of flipped labels is that which turns the share of trusted labels that disagree into
+    the source's (label noise of one class, Natarajan et al. 2013), at the bounds of both.
 
     Args:
         trusted: What is trusted.
@@ -162,8 +187,8 @@ def _flipped(
     # Each side takes half of the error rate, so both hold together.
     low, high = proportion_bounds(k, len(here), error_rate / 2)
     base_low, base_high = proportion_bounds(base, len(there), error_rate / 2)
-    bounds = (_noise(low, base_high), _noise(high, base_low))
-    value = _noise(k / len(here), base / len(there))
+    bounds = (_flips(low, base_high), _flips(high, base_low))
+    value = _flips(k / len(here), base / len(there))
     told = (
         f"{k} of {len(here)} labels against {base} of {len(there)} trusted ones: "
         f"{bounds[0]:.3f} to {bounds[1]:.3f} of them are flipped"
@@ -177,11 +202,12 @@ def _flipped(
     )
 
 
-def _noise(share: float, base: float) -> float:
-    """Share of flipped labels that makes ``share`` of ``base``; 0 to 1."""
-    if base >= 0.5:
-        return 0.0 if share <= base else 1.0
-    return float(np.clip((share - base) / (1 - 2 * base), 0.0, 1.0))
+def _flips(share: float, base: float) -> float:
+    """Share of the labels that would agree and are flipped, where ``base`` disagree anyway; 0 to 1.
+
+    Solves ``share = base + (1 - base) f`` for f.
+    """
+    return float(np.clip((share - base) / (1 - base), 0.0, 1.0)) if base < 1 else 0.0
 
 
 def _pattern(rows: Rows, wrong: int) -> tuple[Outcome, str]:
@@ -205,32 +231,38 @@ def _pattern(rows: Rows, wrong: int) -> tuple[Outcome, str]:
 
 
 def backdoor_finding(
-    trusted: Trust, rows: Rows, scores: Floats, source: str, error_rate: float
+    trusted: Trust,
+    rows: Rows,
+    scores: Floats,
+    source: str,
+    names: Sequence[str],
+    error_rate: float,
 ) -> Finding:
     """A value that trusted rows hardly have and that settles the label, against all expectation.
 
-    Looked at are categories, numbers that repeat exactly, missing numbers, numbers beyond any
-    trusted one, and pairs of a category and such a number. One is found if it has one label, at its
-    lower bound ``PURE`` of the time, and the trusted model's scores make that less likely than the
-    error rate, shared by all values looked at (Bonferroni). Rows have chances of their own; a
-    binomial of their mean is the wider one (Hoeffding 1956).
+    Looked at are categories, numbers that repeat exactly, missing numbers, and numbers beyond any
+    trusted one. One is found if it has one label ``PURE`` of the time, ``AGAINST`` what the trusted
+    model's scores expect, and those make that less likely than the error rate, shared by all values
+    looked at (Bonferroni). Rows have chances of their own; a binomial of their mean is the wider
+    one (Hoeffding 1956).
 
     Args:
         trusted: What is trusted.
         rows: Rows of one source.
         scores: Their scores by the trusted model, [n].
         source: Its name.
+        names: Inputs that are columns of a request, numbers first; others nobody can mark.
         error_rate: Chance of a false alarm.
     """
-    looked = [(t, m) for t, m in _values(trusted.reference, rows) if m.sum() >= MIN_PATTERN]
+    looked = [(t, m) for t, m in _values(trusted.reference, rows, names) if m.sum() >= MIN_PATTERN]
     worst, at = 1.0, ""
     rate = error_rate / max(len(looked), 1)
     for told, has in looked:
         n, k = int(has.sum()), int(rows.label[has].sum())
-        pure = max(proportion_bounds(k, n, 0.05)[0], 1 - proportion_bounds(k, n, 0.05)[1])
-        expected = float(np.clip(scores[has].mean(), 1e-6, 1 - 1e-6))
+        expected = float(scores[has].mean())
+        settled = max(k, n - k) >= PURE * n and abs(k / n - expected) >= AGAINST
         chance = binom.sf(k - 1, n, expected) if 2 * k > n else binom.cdf(k, n, expected)
-        if pure >= PURE * (1 - 1 / n) - 0.2 and chance < worst:
+        if settled and chance < worst:
             worst, at = float(chance), f"{told}: {k} of {n} positive, {n * expected:.1f} expected"
     reason = at or "no value that trusted rows hardly have settles the label"
     outcome = Outcome.FAILED if worst < rate else Outcome.PASSED
@@ -239,27 +271,26 @@ def backdoor_finding(
     )
 
 
-def _values(reference: Rows, rows: Rows) -> Iterator[tuple[str, Bools]]:
+def _values(reference: Rows, rows: Rows, names: Sequence[str]) -> Iterator[tuple[str, Bools]]:
     """What is to be looked at: how it is told, and which rows have it, [n]."""
-    numbers = list(_odd_numbers(reference, rows))
+    k = len(names) - rows.categories.shape[1]
+    for i, name in enumerate(names[:k]):  # those of a request are the first of all numbers
+        yield from _odd_numbers(name, reference.numbers[:, i], rows.numbers[:, i])
     for j in range(rows.categories.shape[1]):
         known, its = reference.categories[:, j], rows.categories[:, j]
         for value in sorted(set(its.tolist())):
             if np.mean(known == value) <= RARE:
-                yield f"category {j} is {value!r}", its == value
-    yield from numbers
+                yield f"{names[k + j]} is {value!r}", its == value
 
 
-def _odd_numbers(reference: Rows, rows: Rows) -> Iterator[tuple[str, Bools]]:
-    for i in range(rows.numbers.shape[1]):
-        known, its = reference.numbers[:, i], rows.numbers[:, i]
-        if np.mean(np.isnan(known)) <= RARE:
-            yield f"number {i} is missing", np.isnan(its)
-        seen = known[np.isfinite(known)]
-        if len(seen):
-            yield f"number {i} is above all trusted ones", its > seen.max()
-            yield f"number {i} is below all trusted ones", its < seen.min()
-        values, counts = np.unique(its[np.isfinite(its)], return_counts=True)
-        for value in values[counts >= MIN_PATTERN]:
-            if np.mean(known == value) <= RARE:
-                yield f"number {i} is {value:g}", its == value
+def _odd_numbers(name: str, known: Singles, its: Singles) -> Iterator[tuple[str, Bools]]:
+    if np.mean(np.isnan(known)) <= RARE:
+        yield f"{name} is missing", np.isnan(its)
+    seen = known[np.isfinite(known)]
+    if len(seen):
+        yield f"{name} is above {seen.max():g}", its > seen.max()
+        yield f"{name} is below {seen.min():g}", its < seen.min()
+    values, counts = np.unique(its[np.isfinite(its)], return_counts=True)
+    for value in values[counts >= MIN_PATTERN]:
+        if np.mean(known == value) <= RARE:
+            yield f"{name} is {value:g}", its == value

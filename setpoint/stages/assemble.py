@@ -163,7 +163,8 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
         )
     features = compute(spec, known.events, known.labels)
     events = known.events.append_column("label", label)
-    wanted = sorted({*project.data.protected, *cost_columns(workspace)})
+    source = () if project.data.source is None else (project.data.source,)
+    wanted = sorted({*project.data.protected, *source, *cost_columns(workspace)})
     return as_rows(
         spec,
         features.filter(keep),

@@ -44,6 +44,7 @@ from setpoint.stages.broken import spans
 from setpoint.stages.identity import conditions
 from setpoint.stages.ingest import Ingested
 from setpoint.stages.maturity import reference
+from setpoint.stages.poisoning import check_new_data, without
 from setpoint.stages.reach import reaches
 from setpoint.workspace import Workspace
 
@@ -85,7 +86,7 @@ class Training:
 def assemble(
     workspace: Workspace, now: datetime | None, snapshot: Ingested | None = None
 ) -> tuple[Rows, History]:
-    """Rows with complete labels at ``now``.
+    """Rows with complete labels at ``now``, once new ones were held against trusted ones.
 
     Args:
         workspace: The project.
@@ -94,12 +95,13 @@ def assemble(
             ingested meanwhile would be in the model and not in its record.
 
     Raises:
-        TrainingError: There are none.
+        TrainingError: There are none, or a source of new ones is poisoned.
         DataError: The label is constant.
     """
     at = None if snapshot is None else (snapshot.events_version, snapshot.labels_version)
     known = history(workspace, now, at)
-    rows = training_rows(workspace, known)
+    rows = without(workspace, training_rows(workspace, known))
+    check_new_data(workspace, rows)
     check_label(pa.table({"label": rows.label}), "label", workspace.project.target.column)
     return rows, known
 
