@@ -36,6 +36,7 @@ from setpoint.errors import SetpointError, StateError
 from setpoint.stages.assemble import as_known, snapshot, training_rows
 from setpoint.stages.identity import conditions
 from setpoint.stages.ingest import data_digest
+from setpoint.stages.poisoning import without
 from setpoint.stages.train import decision_spec, fit_again
 from setpoint.workspace import Workspace
 
@@ -212,7 +213,7 @@ def remake(workspace: Workspace, recorded: Recorded) -> Remade:
     events, labels = snapshot(workspace, (record.events, record.labels))
     digest = data_digest(table_digest(events), table_digest(labels))
     known = as_known(workspace, events, labels, record.data_until, record.broken)
-    rows = training_rows(workspace, known)
+    rows = without(workspace, training_rows(workspace, known))
     parameters = Parameters(**recorded.manifest.parameters)
     model, split = fit_again(workspace, rows, parameters, record.judged_since)
     spec = project.feature_spec()
