@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, StateType
 from flows.release import walk
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import Stage
-from setpoint.stages import triggers
+from setpoint.stages import access, triggers
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace, open_workspace
 from tasks import approving, data, gates, training
@@ -38,6 +38,7 @@ class Delivery:
 
 def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None) -> Delivery:
     """The pipeline, as part of whatever flow calls it; judged on rows from ``since`` on."""
+    access.check_service(workspace, "train", "deliver")
     snapshot = data.take_in(workspace)
     triggers.trained(workspace)
     rows, known = training.assemble(workspace, None, snapshot)
@@ -67,6 +68,7 @@ def deliver(cause: str = "manual") -> State[None]:
             one that has been answered meanwhile ends *Completed* with nothing done.
     """
     workspace = open_workspace()
+    access.check_service(workspace, "train", "deliver")  # before a trigger is used up
     start = triggers.take(workspace, cause)
     if start is None:
         return State(type=StateType.COMPLETED, message=f"{cause}: answered meanwhile")

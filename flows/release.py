@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State, StateType
 
 from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Rollout, Stage
-from setpoint.stages import approval, respond
+from setpoint.stages import access, approval, respond
 from setpoint.stages import release as stage
 from setpoint.workspace import Workspace, open_workspace
 from tasks import releasing
@@ -23,6 +23,7 @@ def walk(
     rule: bool = False,
 ) -> Rollout:
     """Walk a release to its end, or to where a person is asked, from wherever it was left."""
+    access.check_service(workspace, "release", "release")
     run = str(runtime.flow_run.id)
     rollout = stage.begin(workspace, version, cause, run, instead_of, rule=rule)
     verdict = Verdict()

@@ -10,6 +10,7 @@
 ├── ``PlatformError``      a process of the platform does not start or answer
 ├── ``TrainingError``      a model cannot be trained on this snapshot
 ├── ``ReleaseError``       a release cannot go on and was rolled back
+├── ``AccessError``        somebody does what the project file does not let them do
 └── ``NotificationError``  a channel does not take a notification; it is told again
 """
 
@@ -92,6 +93,10 @@ class TrainingError(SetpointError):
 
 class ReleaseError(SetpointError):
     """A release cannot go on; production was put back to what it was."""
+
+
+class AccessError(SetpointError):
+    """Somebody does what the project file does not let them do."""
 
 
 class NotificationError(SetpointError):

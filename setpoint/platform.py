@@ -24,7 +24,10 @@ from setpoint.adapters.services import (
     withdraw,
 )
 from setpoint.adapters.supervisor import Supervisor
+from setpoint.domain.access import Actor
 from setpoint.errors import PlatformError
+from setpoint.serving.keys import read_keys
+from setpoint.stages.access import check
 from setpoint.workspace import Ports, Workspace
 
 CODE = Path(__file__).resolve().parents[1]
@@ -50,7 +53,9 @@ def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Por
 
     Raises:
         PlatformError: A process does not get ready, or a port is taken.
+        AccessError: A key may do more than the project file lets the service of its name.
     """
+    check_keys(workspace)
     root = workspace.root
     ports = _ports(workspace)
     fresh = supervisor_pid(root) is None
@@ -76,6 +81,21 @@ def up(workspace: Workspace, *, clock: str = "wall", mlflow: bool = True) -> Por
             down(root)
         raise
     return ports
+
+
+def check_keys(workspace: Workspace) -> None:
+    """Hold the keys file against the project file, where that names services.
+
+    Raises:
+        AccessError: A key has a role that ``access.services`` does not give to its name.
+        PlatformError: The keys file is malformed.
+    """
+    file = workspace.environment.key_file
+    if file is None or workspace.project.access is None:
+        return
+    for key in read_keys(file):
+        for role in key.roles:
+            check(workspace, Actor(key.name, "service"), role, f"a key of {file.name}")
 
 
 def _start_services(workspace: Workspace, ports: Ports, *, mlflow: bool, fresh: bool) -> None:

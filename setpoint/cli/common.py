@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from setpoint.errors import StateError
+
+if TYPE_CHECKING:
+    from setpoint.domain.access import Permission
 
 app = typer.Typer(
     add_completion=False,
@@ -27,8 +31,46 @@ Root = Annotated[
 ]
 
 
-def workspace_of(project: Path | None, root: Path | None) -> Any:
-    """The workspace that a command is about."""
+def person_of(person: str | None) -> str:
+    """Who gives a command: as named, by ``SETPOINT_PERSON``, or the user of the machine."""
+    from setpoint.config import read_environment, read_login
+
+    return person or read_environment().person or read_login()
+
+
+def workspace_of(
+    project: Path | None,
+    root: Path | None,
+    needs: Permission | None,
+    person: str | None = None,
+) -> Any:
+    """The workspace that a command is about, for somebody who may give it.
+
+    Args:
+        project: Project file, as given.
+        root: State folder, as given.
+        needs: The permission that the command needs; ``None`` for none.
+        person: Who gives it, as given.
+
+    Raises:
+        AccessError: They may not; the ledger says so.
+    """
+    from setpoint.config import read_login
+    from setpoint.domain.access import Actor
+    from setpoint.stages.access import check
+
+    workspace = _open(project, root)
+    if needs is not None:
+        actor = Actor(person_of(person), "person", read_login())
+        check(workspace, actor, needs, f"setpoint {_command()}")
+    return workspace
+
+
+def _command() -> str:
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+
+
+def _open(project: Path | None, root: Path | None) -> Any:
     from setpoint.config import read_environment
     from setpoint.workspace import open_workspace, remembered_project
 

@@ -26,7 +26,9 @@ def score(
     from setpoint.stages.score import score as write
 
     check_writable(output)
-    console.print(str(write(workspace_of(project, root), source, output, version)), markup=False)
+    console.print(
+        str(write(workspace_of(project, root, "score"), source, output, version)), markup=False
+    )
 
 
 @app.command()
@@ -76,7 +78,7 @@ def backtest(
     folder = root or Path(".setpoint/backtest") / load_project(file).name
     if root is None:
         shutil.rmtree(folder, ignore_errors=True)
-    workspace = workspace_of(file, folder)
+    workspace = workspace_of(file, folder, None)
     if data is not None:
         environment = workspace.environment.model_copy(update={"data_root": data.absolute()})
         workspace = replace(workspace, environment=environment)

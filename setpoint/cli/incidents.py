@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from setpoint.cli.common import ProjectFile, Root, app, console, workspace_of
+from setpoint.cli.common import ProjectFile, Root, app, console, person_of, workspace_of
 from setpoint.config import parse_duration
 
 IncidentId = Annotated[str, typer.Argument(help="Its id, as 'setpoint incidents' shows it.")]
@@ -36,7 +36,7 @@ def incidents(
     root: Root = None,
 ) -> None:
     """List incidents with their triage: the open ones, or all."""
-    found = workspace_of(project, root).state.incidents(only_open=not everything)
+    found = workspace_of(project, root, None).state.incidents(only_open=not everything)
     if not found:
         console.print("no incident" if everything else "no open incident")
         return
@@ -76,7 +76,8 @@ def acknowledge(
     """Say that somebody looks after an incident: nobody else is told until it gets worse."""
     from setpoint.stages.attention import acknowledge as say
 
-    said = say(workspace_of(project, root), incident, person or _user())
+    workspace = workspace_of(project, root, "admin", person)
+    said = say(workspace, incident, person_of(person))
     console.print(f"{said.id} is looked after by {said.attention.acknowledged_by}", markup=False)
 
 
@@ -91,7 +92,9 @@ def snooze(
     """Have an incident keep silent for a while, unless it gets worse."""
     from setpoint.stages.attention import snooze as say
 
-    said = say(workspace_of(project, root), incident, person or _user(), _span(span))
+    length = _span(span)
+    workspace = workspace_of(project, root, "admin", person)
+    said = say(workspace, incident, person_of(person), length)
     until = _time(said.attention.snoozed_until)
     console.print(f"{said.id} is silent until {until} event time", markup=False)
 
@@ -116,13 +119,8 @@ def resolve(
     """End an incident that needs a person, or have it responded to again."""
     from setpoint.stages.respond import by_person
 
-    who = person or _user()
-    workspace = workspace_of(project, root)
+    who = person_of(person)
+    # what is trained on, and when, is more than to end what is over
+    workspace = workspace_of(project, root, "train" if retry or sound else "admin", person)
     moved = by_person(workspace, incident, note, retry=retry, person=who, sound=sound)
     console.print(f"{moved.id} is {moved.status}: {moved.note}", markup=False)
-
-
-def _user() -> str:
-    from getpass import getuser
-
-    return getuser()

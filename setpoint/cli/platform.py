@@ -10,6 +10,7 @@ from typing import Annotated, get_args
 import typer
 
 from setpoint.cli.common import ProjectFile, Root, app, check_writable, console, workspace_of
+from setpoint.errors import AccessError, SetpointError
 
 STYLES = {
     "drift": ("✦", "yellow"),
@@ -84,7 +85,7 @@ def up(project: ProjectFile = None, root: Root = None) -> None:
     """Start the platform for a project; what was in service is in service again."""
     from setpoint.platform import up as start
 
-    workspace = workspace_of(project, root)
+    workspace = workspace_of(project, root, "admin")
     console.print(f"starting the platform of {workspace.project.name} in {workspace.root} ...")
     known = workspace.platform().get("clock", "wall")
     ports = start(workspace, clock=known)
@@ -103,7 +104,22 @@ def down(root: Root = None) -> None:
     from setpoint.platform import down as stop
 
     folder = (root or read_environment().root).absolute()
+    _check_may_stop(folder)
     console.print("stopped" if stop(folder) else f"nothing is running in {folder}")
+
+
+def _check_may_stop(folder: Path) -> None:
+    """Ask for ``admin``; a state that is too broken to ask keeps nobody from stopping."""
+    from setpoint.workspace import remembered_project
+
+    if not (folder / "platform.json").exists():
+        return
+    try:
+        workspace_of(remembered_project(folder), folder, "admin")
+    except AccessError:
+        raise
+    except SetpointError:
+        return
 
 
 @app.command()
@@ -115,7 +131,7 @@ def deliver(
     """Train on all that is known and release what is better; waits for the end."""
     from setpoint.adapters.prefect_api import PrefectApi
 
-    workspace = workspace_of(project, root)
+    workspace = workspace_of(project, root, "train")
     api = PrefectApi(workspace.ports.prefect)
     run = api.run("deliver/deliver", {"cause": cause})
     console.print(f"{api.base}/runs/flow-run/{run}")
@@ -130,4 +146,4 @@ def status(project: ProjectFile = None, root: Root = None) -> None:
     """What is in service, what is being watched, what needs a person."""
     from setpoint.status import show
 
-    show(workspace_of(project, root), console)
+    show(workspace_of(project, root, None), console)

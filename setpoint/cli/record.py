@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from setpoint.cli.common import ProjectFile, Root, app, check_writable, console, workspace_of
+from setpoint.cli.common import (
+    ProjectFile,
+    Root,
+    app,
+    check_writable,
+    console,
+    person_of,
+    workspace_of,
+)
 
 
 @app.command()
@@ -18,7 +26,7 @@ def audit(
     last: Annotated[int, typer.Option(help="How many of the newest entries to list.")] = 40,
 ) -> None:
     """List the ledger and verify its chain; ends non-zero if it is broken."""
-    workspace = workspace_of(project, root)
+    workspace = workspace_of(project, root, "audit")
     entries = workspace.state.ledger()
     table = Table(header_style="bold", box=None, pad_edge=False)
     for name in ("#", "event time", "what", "subject", "evidence", "digest"):
@@ -61,7 +69,7 @@ def replay(
     """Compute a past decision again from the record; ends non-zero where it comes out otherwise."""
     from setpoint.stages.replay import replay as again
 
-    found = again(workspace_of(project, root), decision)
+    found = again(workspace_of(project, root, "audit"), decision)
     made = found.decision
     console.print(
         f"{made.id}: {made.action}, score {made.score:.6f}, by {made.version} at "
@@ -93,11 +101,10 @@ def answer(
     root: Root = None,
 ) -> None:
     """Say how a release goes on that is held; the next sweep walks it on."""
-    from getpass import getuser
-
     from setpoint.stages.release import answer as tell
 
-    told = tell(workspace_of(project, root), version, person or getuser(), note, promote=promote)
+    workspace = workspace_of(project, root, "approve" if promote else "release", person)
+    told = tell(workspace, version, person_of(person), note, promote=promote)
     console.print(f"{version}: {told.label}; the next sweep goes on with it", markup=False)
 
 
@@ -115,7 +122,7 @@ def export(
     from setpoint.domain.calendar import parse_utc
     from setpoint.ports import DecisionQuery
 
-    workspace = workspace_of(project, root)
+    workspace = workspace_of(project, root, "audit")
     check_writable(out)
     names = workspace.project.feature_spec().names
     query = DecisionQuery(
@@ -142,7 +149,7 @@ def report(
 
     check_writable(out)
     page = write_loop_report(
-        workspace_of(project, root),
+        workspace_of(project, root, "audit"),
         out,
         incident=incident,
         start=parse_utc(start, "--from") if start else None,

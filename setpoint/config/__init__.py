@@ -5,6 +5,7 @@
 ``environment`` reads the environment, and is the only module that does.
 """
 
+from setpoint.config.access import Access
 from setpoint.config.data import Column, Data, Target
 from setpoint.config.decisions import Actions, CostCell, Costs
 from setpoint.config.environment import (
@@ -12,6 +13,7 @@ from setpoint.config.environment import (
     clean_variables,
     read_address,
     read_environment,
+    read_login,
 )
 from setpoint.config.features import Features, Risk, Window
 from setpoint.config.fields import parse_duration
@@ -22,6 +24,7 @@ from setpoint.config.project import Owner, Project, json_schema
 from setpoint.config.reader import load_project, parse_project
 
 __all__ = [
+    "Access",
     "Actions",
     "Bands",
     "Channel",
@@ -53,4 +56,5 @@ __all__ = [
     "parse_project",
     "read_address",
     "read_environment",
+    "read_login",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 from pydantic import Field
 
 from setpoint.config.fields import Section
+from setpoint.domain.access import LOOP
 
 
 class Environment(Section):
@@ -27,6 +29,8 @@ class Environment(Section):
         api_key: The key that the platform itself sends them (``SETPOINT_API_KEY``).
         cluster: File that says which Kubernetes cluster runs the versions; none: this machine
             does (``SETPOINT_CLUSTER``).
+        person: Who gives the commands, if not the user of the machine (``SETPOINT_PERSON``).
+        service: Which service flow runs are (``SETPOINT_SERVICE``).
     """
 
     root: Path = Path(".setpoint")
@@ -41,6 +45,8 @@ class Environment(Section):
     key_file: Path | None = None
     api_key: str = Field("", repr=False)
     cluster: Path | None = None
+    person: str = ""
+    service: str = LOOP
 
 
 def read_environment() -> Environment:
@@ -59,6 +65,8 @@ def read_environment() -> Environment:
         key_file=Path(env["SETPOINT_KEYS"]) if env.get("SETPOINT_KEYS") else None,
         api_key=env.get("SETPOINT_API_KEY", ""),
         cluster=Path(env["SETPOINT_CLUSTER"]) if env.get("SETPOINT_CLUSTER") else None,
+        person=env.get("SETPOINT_PERSON", "").strip(),
+        service=env.get("SETPOINT_SERVICE", "").strip() or LOOP,
     )
 
 
@@ -90,3 +98,11 @@ def read_address(variable: str) -> str:
     It holds a secret: it is handed to what sends and kept nowhere.
     """
     return os.environ.get(variable, "").strip()
+
+
+def read_login() -> str:
+    """The user of this process, as the machine knows them: by user id, and by no variable."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user need not be in its password file
+        return f"uid-{os.getuid()}"

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
+from setpoint.config.access import Access
 from setpoint.config.data import Data, Target
 from setpoint.config.decisions import Actions, Approval, Costs, Decisions, Exploration, Fallback
 from setpoint.config.features import Features
@@ -16,6 +17,7 @@ from setpoint.config.gates import Gates
 from setpoint.config.notify import Notify
 from setpoint.config.policies import Package, Release, Respond, Setpoint, Train, Watch
 from setpoint.config.references import input_faults, reference_faults
+from setpoint.domain.access import Policy, undeclared
 from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature, duration_label
 from setpoint.domain.rule import Rule
 from setpoint.domain.schema import ColumnSpec, TableSpec
@@ -55,6 +57,7 @@ class Project(Section):
     watch: Watch = Watch()
     respond: Respond = Respond()
     notify: Notify = Notify()
+    access: Access | None = None
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -155,6 +158,12 @@ class Project(Section):
     def sources(self) -> dict[str, str]:
         """Columns that have another name in the files, with that name."""
         return {n: c.source for n, c in self.data.columns.items() if c.source is not None}
+
+    def access_policy(self) -> Policy:
+        """Who may do what; where nobody is named, see ``undeclared``."""
+        if self.access is None:
+            return undeclared(high_risk=self.risk_tier == "high")
+        return self.access.policy()
 
     @property
     def sticky_column(self) -> str:

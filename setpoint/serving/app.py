@@ -110,7 +110,7 @@ class App:
             "/metrics": Route("GET", "metrics", "admin", self._report),
             "/openapi.json": Route("GET", "openapi", "", self._describe),
         }
-        self._decision = Route("GET", "decision", "admin", self._find)
+        self._decision = Route("GET", "decision", "audit", self._find)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request; never raises."""

@@ -21,7 +21,7 @@ import msgspec
 from setpoint.errors import PlatformError
 from setpoint.serving.problems import Refusal
 
-Role = Literal["score", "label", "admin"]
+Role = Literal["score", "label", "audit", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 MOST_PER_MINUTE = 10_000_000
 SEND = "send the header authorization: Bearer KEY"

@@ -107,7 +107,7 @@ OPERATIONS = (
         "findDecision",
         "A served decision, with the features as used",
         "",
-        "admin",
+        "audit",
         "LoggedDecision",
         {404: ("unknown_decision", "path"), **TIMED},
     ),
@@ -161,7 +161,7 @@ def describe(bundle: Bundle, version: str, keyed: bool) -> Json:
         "parameters": _parameters(),
     }
     if keyed:
-        text = "A key of the keys file. Roles: score, label, admin; none contains another."
+        text = "A key of the keys file. Roles: score, label, audit, admin; none contains another."
         scheme = {"type": "http", "scheme": "bearer", "description": text}
         components["securitySchemes"] = {"key": scheme}
     return {

@@ -24,8 +24,8 @@ LABELS = [{"id": "p1", "label": 1, "known_at": "2024-05-03T00:00:00Z"}]
 ROUTES: dict[str, tuple[str, str, Any]] = {
     "score": ("POST", "/v1/decisions", row(1)),
     "label": ("POST", "/v1/labels", LABELS),
-    "admin": ("GET", "/v1/decisions/p1", None),
-    "admin metrics": ("GET", "/metrics", None),
+    "audit": ("GET", "/v1/decisions/p1", None),
+    "admin": ("GET", "/metrics", None),
 }
 OPEN = ("/health/live", "/health/ready", "/openapi.json")
 
@@ -79,7 +79,7 @@ def guarded(
 def test_a_route_opens_to_its_role_alone(guarded: Service, keys: Keys, route: str) -> None:
     method, path, body = ROUTES[route]
     statuses = {role: guarded.raw(method, path, body, keys.of(role))[0] for role in ROLES}
-    assert statuses == {role: 200 if role == route.split()[0] else 403 for role in ROLES}
+    assert statuses == {role: 200 if role == route else 403 for role in ROLES}
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -113,10 +113,10 @@ def test_over_its_limit_a_key_is_told_when_to_come_back(guarded: Service, keys: 
 
 
 def test_a_refused_request_is_counted_and_leaves_nothing(guarded: Service, keys: Keys) -> None:
-    for name in ("label", "admin"):
+    for name in ("label", "audit", "admin"):
         assert guarded.decide(row(50), **keys.of(name))[0] == 403
     assert guarded.decide(row(50))[0] == 401
-    assert guarded.raw("GET", "/v1/decisions/p50", None, keys.of("admin"))[0] == 404
+    assert guarded.raw("GET", "/v1/decisions/p50", None, keys.of("audit"))[0] == 404
     text = guarded.raw("GET", "/metrics", None, keys.of("admin"))[1].decode()
     assert 'setpoint_refused_total{rule="key"' in text
     assert 'setpoint_refused_total{rule="role"' in text
