@@ -120,6 +120,7 @@ class Decision:
         label_propensity: Probability with which its score sends this decision to review: 1 from
             the threshold on, else the share that is explored; ``None`` where nothing is explored.
         trace_id: The request id given by the gateway.
+        client: Name of the API key that asked; empty where none was asked for.
     """
 
     id: str
@@ -136,6 +137,7 @@ class Decision:
     propensity: float | None = None
     label_propensity: float | None = None
     trace_id: str = ""
+    client: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ FIXED = (
     "label_propensity",
 )
 """Columns of a decision that are read unless others are asked for."""
-RECORD = ("bundle_digest", "trace_id", "reasons", "request", "features")
+RECORD = ("bundle_digest", "trace_id", "client", "reasons", "request", "features")
 """Columns that make the record whole; request and features whole, as JSON text."""
 
 
@@ -262,8 +264,8 @@ class DecisionLog(Protocol):
         Returns:
             Of ``id, event_time (timestamp[us, UTC]), score, threshold, action, version,
             label (int8, null if unknown), label_known_at, propensity, label_propensity`` and, if
-            asked for, ``bundle_digest, trace_id, reasons (list of text), request, features (JSON
-            text)`` the ``columns`` of the query; then request columns under their own names
+            asked for, ``bundle_digest, trace_id, client, reasons (list of text), request, features
+            (JSON text)`` the ``columns`` of the query; then request columns under their own names
             (``r_<name>`` if taken) and features as ``f_<name>``.
         """
         ...

@@ -174,7 +174,7 @@ def decision_of(row: Sequence[Any], event_time: datetime) -> Decision:
 
     Args:
         row: id, version, shadow, event time, score, threshold, action, both propensities, digest
-            of the bundle, trace id, then reasons, request and features as JSON.
+            of the bundle, trace id, reasons, request and features as JSON, name of the key.
         event_time: The row's event time, aware.
     """
     return Decision(
@@ -192,6 +192,7 @@ def decision_of(row: Sequence[Any], event_time: datetime) -> Decision:
         reasons=msgspec.json.decode(row[11]),
         request=msgspec.json.decode(row[12]),
         features=msgspec.json.decode(row[13]),
+        client=row[14],
     )
 
 

@@ -31,6 +31,7 @@ TYPES: dict[str, pa.DataType] = {
     "label_propensity": pa.float64(),
     "bundle_digest": pa.string(),
     "trace_id": pa.string(),
+    "client": pa.string(),
     "reasons": pa.list_(pa.string()),
     "request": pa.string(),
     "features": pa.string(),

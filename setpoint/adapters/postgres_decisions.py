@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS decisions (
     bundle_digest text NOT NULL, trace_id text NOT NULL, reasons json NOT NULL,
     request json NOT NULL, features json NOT NULL);
 ALTER TABLE decisions ADD COLUMN IF NOT EXISTS label_propensity float8;
+ALTER TABLE decisions ADD COLUMN IF NOT EXISTS client text NOT NULL DEFAULT '';
 CREATE UNIQUE INDEX IF NOT EXISTS decisions_once ON decisions ({ONCE});
 CREATE INDEX IF NOT EXISTS decisions_in_time ON decisions (event_time, seq);
 CREATE TABLE IF NOT EXISTS decision_labels (
@@ -55,17 +56,17 @@ CREATE TABLE IF NOT EXISTS decision_labels (
 MADE = (
     "SELECT to_regclass('decisions_once') IS NOT NULL"
     " AND to_regclass('decision_labels') IS NOT NULL"
-    # tables that were made before the column was there have to get it
-    " AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('decisions')"
-    " AND attname = 'label_propensity' AND NOT attisdropped)"
+    # tables that were made before a column was there have to get it
+    " AND (SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('decisions')"
+    " AND attname IN ('label_propensity', 'client') AND NOT attisdropped) = 2"
 )
 COLUMNS = (
     "id, version, shadow, event_time, score, threshold, action, propensity, label_propensity, "
-    "bundle_digest, trace_id, reasons, request, features"
+    "bundle_digest, trace_id, reasons, request, features, client"
 )
 TYPES = (
     *("text", "text", "bool", "timestamptz", "float8", "float8", "text", "float8", "float8"),
-    *("text", "text", "json", "json", "json"),
+    *("text", "text", "json", "json", "json", "text"),
 )
 """Of ``COLUMNS``."""
 # An answer given again after a retry is not logged again: the first row stands.
@@ -266,6 +267,7 @@ def _row(decision: Decision) -> tuple[Any, ...]:
         json_text(list(decision.reasons)),
         json_text(dict(decision.request)),
         json_text(dict(decision.features)),
+        _plain(decision.client, "client"),
     )
 
 

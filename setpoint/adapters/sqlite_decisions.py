@@ -59,16 +59,16 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS decision_labels (
         id TEXT PRIMARY KEY, label INTEGER NOT NULL, known_at INTEGER NOT NULL)""",
 )
-# Stores that were made before the column was there have to get it.
-ADDED = "ALTER TABLE decisions ADD COLUMN label_propensity REAL"
-HAS_ADDED = "SELECT 1 FROM pragma_table_info('decisions') WHERE name = 'label_propensity'"
+# Stores that were made before a column was there have to get it.
+ADDED = {"label_propensity": "REAL", "client": "TEXT NOT NULL DEFAULT ''"}
+HAS = "SELECT 1 FROM pragma_table_info('decisions') WHERE name = ?"
 COLUMNS = (
     "id, version, shadow, event_time, score, threshold, action, propensity, label_propensity, "
-    "bundle_digest, trace_id, reasons, request, features"
+    "bundle_digest, trace_id, reasons, request, features, client"
 )
 WITHOUT_DECISION = "NOT EXISTS (SELECT 1 FROM decisions d WHERE d.id = decision_labels.id)"
 # An answer given again after a retry is not logged again: the first row stands.
-INSERT = f"INSERT OR IGNORE INTO decisions ({COLUMNS}) VALUES ({','.join('?' * 14)})"
+INSERT = f"INSERT OR IGNORE INTO decisions ({COLUMNS}) VALUES ({','.join('?' * 15)})"
 
 
 def connect(
@@ -189,8 +189,9 @@ class SqliteDecisionLog:
         with store_errors(self._where), transaction(self._connection):
             for statement in SCHEMA:
                 self._connection.execute(statement)
-            if self._connection.execute(HAS_ADDED).fetchone() is None:
-                self._connection.execute(ADDED)
+            for name, kind in ADDED.items():
+                if self._connection.execute(HAS, (name,)).fetchone() is None:
+                    self._connection.execute(f"ALTER TABLE decisions ADD COLUMN {name} {kind}")
 
     def close(self) -> None:
         """Close the connection."""
@@ -374,6 +375,7 @@ def _row(decision: Decision) -> tuple[Any, ...]:
         json_text(list(decision.reasons)),
         json_text(dict(decision.request)),
         json_text(dict(decision.features)),
+        decision.client,
     )
 
 

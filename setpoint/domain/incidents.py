@@ -28,6 +28,7 @@ class Cause(StrEnum):
     COVERAGE = "coverage"
     UNUSUAL = "unusual"
     MONITORING = "monitoring"
+    EXTRACTION = "extraction"
 
 
 CAUSES = {
@@ -42,6 +43,7 @@ CAUSES = {
     "unusual": Cause.UNUSUAL,
     "misses": Cause.UNUSUAL,
     "heartbeat": Cause.MONITORING,
+    "extraction": Cause.EXTRACTION,
     "window_age": Cause.MONITORING,
 }
 """By the name of a finding, or its first word; all others are about performance."""
@@ -213,7 +215,7 @@ class Policy:
     cooldown: timedelta
 
     def action(self, cause: Cause) -> str:
-        """What is done about a cause; broken data and silent monitors are always for a person."""
+        """What is done about a cause; broken data, silence and copying are for a person."""
         return "ask" if cause in ALWAYS_ASK else self.actions[cause]
 
     def pause(self, incidents: Iterable[Incident], every: timedelta) -> timedelta:
@@ -228,7 +230,7 @@ class Policy:
         return every / CLOSER if closer else every
 
 
-ALWAYS_ASK = frozenset({Cause.FAULT, Cause.SKEW, Cause.MONITORING})
+ALWAYS_ASK = frozenset({Cause.FAULT, Cause.SKEW, Cause.MONITORING, Cause.EXTRACTION})
 CLOSER = 4
 """So many times as often is looked while something is watched closer."""
 

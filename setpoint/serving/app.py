@@ -17,7 +17,7 @@ from setpoint.domain.bundle import Bundle
 from setpoint.ports import Decision
 from setpoint.serving.batch import LARGEST_BATCH, Batches, Sent, answer_of, media_types
 from setpoint.serving.engine import Engine, Find, Learn, Probe, Score
-from setpoint.serving.keys import Keyring, Role
+from setpoint.serving.keys import Key, Keyring, Role
 from setpoint.serving.metrics import CONTENT_TYPE, Metrics
 from setpoint.serving.openapi import describe
 from setpoint.serving.problems import Refusal, Unavailable, problem
@@ -44,8 +44,21 @@ class Answer:
     headers: list[tuple[str, str]]
 
 
-Handler = Callable[[Any, Any, str], Awaitable[Answer]]
-"""Takes the scope, the protocol and the trace id of a request."""
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """What is known of who asks.
+
+    Attributes:
+        trace_id: Of the request.
+        key: The key it came with; ``None`` where none is asked for.
+    """
+
+    trace_id: str
+    key: Key | None = None
+
+
+Handler = Callable[[Any, Any, Asker], Awaitable[Answer]]
+"""Takes the scope and the protocol of a request, and who asks."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ class App:
             self.in_flight -= 1
 
     async def _answer(self, scope: Any, protocol: Any, trace_id: str) -> tuple[str, Answer]:
-        name, admitted = "other", False
+        name, admitted, key = "other", False, None
         error: Refusal | Unavailable
         try:
             route = self._route(scope.path)
@@ -140,9 +153,9 @@ class App:
             if scope.method != route.method:
                 raise _wrong_method(scope, route.method)
             if self._keys is not None and route.role:
-                self._keys.admit(scope.headers.get("authorization"), route.role)
+                key = self._keys.admit(scope.headers.get("authorization"), route.role)
             admitted = True
-            return name, await route.handler(scope, protocol, trace_id)
+            return name, await route.handler(scope, protocol, Asker(trace_id, key))
         except Refusal as refusal:
             if not admitted:
                 await _discard(scope, protocol)
@@ -167,32 +180,32 @@ class App:
             status=404,
         )
 
-    async def _decide(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+    async def _decide(self, scope: Any, protocol: Any, asker: Asker) -> Answer:
         row = self._reader.read(await _body(scope, protocol, LARGEST_ROW))
-        sent = _sent(scope, trace_id)
-        work = Score(row, sent.shadow, sent.trace_id, sent.propensity)
+        sent = _sent(scope, asker)
+        work = Score(row, sent.shadow, sent.trace_id, sent.propensity, sent.client)
         decision = await self._engine.submit(work)
         self._metrics.decided(decision)
         meant_for = scope.headers.get("x-assigned")
         if meant_for and meant_for != self._version and not sent.shadow:
             self._metrics.stood_in(meant_for[:64])
-        return Answer(200, msgspec.json.encode(answer_of(decision)), JSON)
+        return Answer(200, msgspec.json.encode(answer_of(decision, sent.digits)), JSON)
 
-    async def _decide_batch(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+    async def _decide_batch(self, scope: Any, protocol: Any, asker: Asker) -> Answer:
         read = False
         try:
             types = media_types(scope.headers.get("content-type"), scope.headers.get("accept"))
             with self._batches.admitted():
                 read = True
                 body = await self._timely(scope, protocol, LARGEST_BATCH)
-                found = await self._batches.decide(body, *types, _sent(scope, trace_id))
+                found = await self._batches.decide(body, *types, _sent(scope, asker))
         except (Refusal, Unavailable):
             if not read:
                 await _discard(scope, protocol)
             raise
         return Answer(200, found, [("content-type", types[1])])
 
-    async def _learn(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+    async def _learn(self, scope: Any, protocol: Any, asker: Asker) -> Answer:
         labels = read_labels(await self._timely(scope, protocol, LARGEST_LABELS))
         unknown = await self._engine.submit(Learn(labels))
         counts = {"accepted": len({one.id for one in labels}) - len(unknown)}
@@ -222,7 +235,7 @@ class App:
                 headers=[("connection", "close")],
             ) from None
 
-    async def _find(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+    async def _find(self, scope: Any, protocol: Any, asker: Asker) -> Answer:
         return await self._show(scope, protocol)
 
     async def _show(self, scope: Any, protocol: Any) -> Answer:
@@ -259,10 +272,10 @@ class App:
             for name, value in found.items()
         ]
 
-    async def _live(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+    async def _live(self, scope: Any, protocol: Any, asker: Asker) -> Answer:
         return Answer(200, b'{"status":"live"}', JSON)
 
-    async def _ready(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+    async def _ready(self, scope: Any, protocol: Any, asker: Asker) -> Answer:
         if self.draining:
             raise Unavailable("the service is stopping", "send requests elsewhere")
         probed_at, writable = self._probed
@@ -277,10 +290,10 @@ class App:
         }
         return Answer(200, msgspec.json.encode(body), JSON)
 
-    async def _report(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+    async def _report(self, scope: Any, protocol: Any, asker: Asker) -> Answer:
         return Answer(200, self._metrics.text(), [("content-type", CONTENT_TYPE)])
 
-    async def _describe(self, scope: Any, protocol: Any, trace_id: str) -> Answer:
+    async def _describe(self, scope: Any, protocol: Any, asker: Asker) -> Answer:
         return Answer(200, self._description, JSON)
 
 
@@ -290,10 +303,12 @@ def _is_shadow(scope: Any) -> bool:
     return "-shadow" in host
 
 
-def _sent(scope: Any, trace_id: str) -> Sent:
-    shadow = _is_shadow(scope)
+def _sent(scope: Any, asker: Asker) -> Sent:
+    shadow, key = _is_shadow(scope), asker.key
     share = None if shadow else _propensity(scope.headers.get("x-propensity"))
-    return Sent(shadow, trace_id, share)
+    if key is None:
+        return Sent(shadow, asker.trace_id, share)
+    return Sent(shadow, asker.trace_id, share, key.name, key.score_digits)
 
 
 def _propensity(text: str | None) -> float | None:

@@ -36,11 +36,15 @@ class Sent:
         shadow: Whether it was mirrored.
         trace_id: Its trace or request id.
         propensity: Probability with which this version was given it.
+        client: Name of its key; empty where none is asked for.
+        digits: Decimal places of the answered score; ``None`` for all.
     """
 
     shadow: bool
     trace_id: str
     propensity: float | None
+    client: str = ""
+    digits: int | None = None
 
 
 class Batches:
@@ -104,7 +108,9 @@ class Batches:
         rows = [self._check(row) for row in part]
         found = await asyncio.gather(
             *(
-                self._engine.submit(Score(row, sent.shadow, sent.trace_id, sent.propensity))
+                self._engine.submit(
+                    Score(row, sent.shadow, sent.trace_id, sent.propensity, sent.client)
+                )
                 for row in rows
                 if isinstance(row, Row)
             ),
@@ -112,7 +118,7 @@ class Batches:
         )
         decided = iter(found)
         outcomes = [next(decided) if isinstance(row, Row) else row for row in rows]
-        return [self._entry(outcome) for outcome in outcomes]
+        return [self._entry(outcome, sent.digits) for outcome in outcomes]
 
     def _check(self, row: Any) -> Row | Refusal:
         try:
@@ -120,10 +126,10 @@ class Batches:
         except Refusal as refusal:
             return refusal
 
-    def _entry(self, outcome: Any) -> bytes:
+    def _entry(self, outcome: Any, digits: int | None) -> bytes:
         if isinstance(outcome, Decision):
             self._metrics.decided(outcome)
-            return msgspec.json.encode(answer_of(outcome))
+            return msgspec.json.encode(answer_of(outcome, digits))
         if isinstance(outcome, Refusal):
             self._metrics.refused(outcome.rule)
             return problem(outcome)
@@ -132,11 +138,17 @@ class Batches:
         raise outcome
 
 
-def answer_of(decision: Decision) -> dict[str, Any]:
-    """A decision as answered."""
+def answer_of(decision: Decision, digits: int | None = None) -> dict[str, Any]:
+    """A decision as answered.
+
+    Args:
+        decision: As logged.
+        digits: Decimal places that are told of its score; ``None`` for all. The action is by the
+            whole score, so of one that is rounded onto the threshold it may be either.
+    """
     return {
         "decision_id": decision.id,
-        "score": decision.score,
+        "score": decision.score if digits is None else round(decision.score, digits),
         "action": decision.action,
         "threshold": decision.threshold,
         "reason_codes": decision.reasons,

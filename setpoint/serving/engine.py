@@ -49,6 +49,7 @@ class Score:
     shadow: bool
     trace_id: str
     propensity: float | None = None
+    client: str = ""
 
 
 @dataclass(frozen=True)
@@ -279,6 +280,7 @@ class Engine:
                 propensity=work.propensity,
                 label_propensity=self.scorer.label_propensity(scores[i]),
                 trace_id=work.trace_id,
+                client=work.client,
             )
             for i, work in enumerate(works)
         ]

@@ -24,11 +24,12 @@ from setpoint.serving.problems import Refusal
 Role = Literal["score", "label", "audit", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 MOST_PER_MINUTE = 10_000_000
+MOST_DIGITS = 15
 SEND = "send the header authorization: Bearer KEY"
 CHALLENGE = ("www-authenticate", "Bearer")
 
 
-class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One key of the keys file.
 
     Attributes:
@@ -36,12 +37,15 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sha256: SHA-256 of the key, 64 lower-case hexadecimal digits; unique.
         roles: What it may do; no role contains another.
         per_minute: How many requests it may send a minute.
+        score_digits: Decimal places of the scores it is answered; all if ``None``. What is
+            logged has all.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     roles: Annotated[tuple[Role, ...], msgspec.Meta(min_length=1)]
     per_minute: Annotated[int, msgspec.Meta(ge=1, le=MOST_PER_MINUTE)]
+    score_digits: Annotated[int, msgspec.Meta(ge=0, le=MOST_DIGITS)] | None = None
 
 
 class Bucket:
@@ -169,7 +173,9 @@ def _malformed(path: Path, what: str) -> PlatformError:
     )
 
 
-def new_key(name: str, roles: Sequence[Role], per_minute: int) -> tuple[str, Key]:
+def new_key(
+    name: str, roles: Sequence[Role], per_minute: int, score_digits: int | None = None
+) -> tuple[str, Key]:
     """A new random key of 256 bits.
 
     Returns:
@@ -177,7 +183,7 @@ def new_key(name: str, roles: Sequence[Role], per_minute: int) -> tuple[str, Key
     """
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).hexdigest()
-    return token, Key(name, digest, tuple(roles), per_minute)
+    return token, Key(name, digest, tuple(roles), per_minute, score_digits)
 
 
 def main() -> int:
@@ -190,8 +196,11 @@ def main() -> int:
     parser.add_argument("name", help="whose key it is")
     parser.add_argument("--roles", nargs="+", choices=ROLES, required=True)
     parser.add_argument("--per-minute", type=int, required=True, help="requests a minute")
-    options = parser.parse_args()
-    token, key = new_key(options.name, options.roles, options.per_minute)
+    parser.add_argument(
+        "--score-digits", type=int, choices=range(MOST_DIGITS + 1), help="decimal places it is told"
+    )
+    given = vars(parser.parse_args())
+    token, key = new_key(**given)
     print(f"the key, shown this once: {token}", file=sys.stderr)
     print(msgspec.json.encode(key).decode())
     return 0

@@ -29,6 +29,7 @@ from setpoint.domain.windows import WindowRecord, apart
 from setpoint.errors import StateError
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.broken import NEWEST
+from setpoint.stages.clients import clients
 from setpoint.stages.estimates import estimates
 from setpoint.stages.performance import performance
 from setpoint.stages.skew import skew
@@ -37,7 +38,7 @@ from setpoint.workspace import Workspace
 
 TOGETHER = 0.1
 """Of the error rate of drift, for all columns at once."""
-SHARES = {"labels": 0.5, "drift": 0.3, "estimates": 0.1, "series": 0.1}
+SHARES = {"labels": 0.5, "drift": 0.25, "estimates": 0.1, "series": 0.1, "clients": 0.05}
 """Of the error rate of a window. By labels is most, for that is what is acted on."""
 
 
@@ -53,6 +54,7 @@ class Window:
         faults: Those of the drift that look like broken data.
         estimates: Findings without labels.
         series: Figures that left their usual range.
+        clients: Whether a client asks in order to copy the model.
     """
 
     end: datetime
@@ -62,11 +64,13 @@ class Window:
     faults: tuple[Finding, ...] = ()
     estimates: tuple[Finding, ...] = ()
     series: tuple[Finding, ...] = ()
+    clients: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, setpoints first."""
-        return (*self.performance, *self.faults, *self.estimates, *self.series, *self.drift)
+        told = (*self.performance, *self.faults, *self.estimates, *self.series, *self.drift)
+        return (*told, *self.clients)
 
 
 def due(workspace: Workspace, now: datetime) -> bool:
@@ -124,7 +128,8 @@ def look(
         tuple(_faults(*looked_at, drift)),
         (*estimates(*looked_at, rates["estimates"]), *_skew(*looked_at)),
     )
-    return replace(found, series=tuple(_series(workspace, found, rates["series"])))
+    series = tuple(_series(workspace, found, rates["series"]))
+    return replace(found, series=series, clients=tuple(clients(*looked_at, rates["clients"])))
 
 
 def _skew(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) -> list[Finding]:

@@ -62,6 +62,7 @@ decisions = st.builds(
     propensity=st.none() | st.floats(0, 1),
     label_propensity=st.none() | st.floats(0, 1),
     trace_id=words,
+    client=words,
 )
 
 
@@ -254,17 +255,23 @@ def test_many_may_open_a_new_store_at_once(home: Home) -> None:
     log.close()
 
 
-def test_a_store_that_was_made_before_a_column_gets_it_and_keeps_its_rows(home: Home) -> None:
+@pytest.mark.parametrize("column", ["label_propensity", "client"])
+def test_a_store_that_was_made_before_a_column_gets_it_and_keeps_its_rows(
+    home: Home, column: str
+) -> None:
     log = opened(home.kind, home.address)
     log.append([decision(1)])
     log.close()
-    home.execute("ALTER TABLE decisions DROP COLUMN label_propensity")
+    home.execute(f"ALTER TABLE decisions DROP COLUMN {column}")
     for number in (2, 3):  # the second finds it there
         log = opened(home.kind, home.address)
-        log.append([decision(number, label_propensity=0.01)])
+        log.append([decision(number, label_propensity=0.01, client="shop")])
         log.close()
     log = opened(home.kind, home.address)
-    assert log.read(DecisionQuery())["label_propensity"].to_pylist() == [None, 0.01, 0.01]
+    absent: dict[str, float | str | None] = {"label_propensity": None, "client": ""}
+    told: dict[str, float | str] = {"label_propensity": 0.01, "client": "shop"}
+    read = log.read(DecisionQuery(columns=(column,)))[column].to_pylist()
+    assert read == [absent[column], told[column], told[column]]
     assert log.find(["d1"]) == {"d1": decision(1)}
     log.close()
 

@@ -108,6 +108,7 @@ def test_a_whole_record_is_there_if_asked_for(log: Log) -> None:
     (row,) = log.read(DecisionQuery(columns=RECORD)).to_pylist()
     assert json.loads(row.pop("request")) == decision(1).request
     assert json.loads(row.pop("features")) == decision(1).features
+    assert row.pop("client") == ""
     assert row == {"bundle_digest": "d" * 64, "trace_id": "r", "reasons": ["amount", "hour"]}
 
 

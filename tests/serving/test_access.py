@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from setpoint.adapters.processes import free_port
+from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
 from setpoint.serving.keys import ROLES, Key, new_key
 from tests.serving.test_failures import ended_start
 from tests.serving.tiny import Service, row
@@ -174,3 +175,34 @@ def test_a_malformed_keys_file_does_not_start(bundle: Path, tmp_path: Path) -> N
     assert f"{path}: the keys file is not usable" in ended.stderr
     assert "$[0].sha256" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_decision_is_logged_with_the_name_of_its_key_and_the_score_that_was_not_told(
+    bundle: Path, tmp_path: Path
+) -> None:
+    token, made = new_key("outsider", ["score"], 1000, 1)
+    other, whole = new_key("shop", ["score"], 1000)
+    (tmp_path / "keys.json").write_bytes(msgspec.json.encode([made, whole]))
+    service = Service(bundle, tmp_path / "store.db", "7", ("--keys", str(tmp_path / "keys.json")))
+    try:
+        service.wait_ready()
+        sent = {"authorization": f"Bearer {token}"}
+        told = service.decide(row(1, amount=590.5), **sent)[1]
+        [batch] = json.loads(service.raw("POST", "/v1/batch", [row(2, amount=590.5)], sent)[1])
+        again = service.decide(row(1, amount=590.5), authorization=f"Bearer {other}")[1]
+    finally:
+        service.kill()
+    log = SqliteDecisionLog(tmp_path / "store.db")
+    logged = log.find(["p1", "p2"])
+    log.close()
+    assert {one.client for one in logged.values()} == {"outsider"}
+    scores = [logged[name].score for name in ("p1", "p2")]
+    assert [told["score"], batch["score"]] == [round(score, 1) for score in scores]
+    assert told["score"] != scores[0] == again["score"]
+
+
+def test_without_keys_a_decision_has_no_client(start: Start, tmp_path: Path) -> None:
+    start().decide(row(1), authorization="Bearer whatever")
+    log = SqliteDecisionLog(tmp_path / "store.db")
+    assert log.find(["p1"])["p1"].client == ""
+    log.close()
