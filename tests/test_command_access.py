@@ -45,6 +45,8 @@ FREE = {
     "schema": "what the documents say",
     "psi": "one's own data",
     "world": "a made-up world",
+    "sbom": "what everybody can read in the locks",
+    "audit-dependencies": "the same",
 }
 """Commands that everybody may give, and why."""
 

@@ -7,7 +7,16 @@ import sys
 from rich.console import Console
 
 # each registers its commands, in the order in which help lists them
-from setpoint.cli import account, data, incidents, oversight, platform, psi, record  # noqa: F401
+from setpoint.cli import (  # noqa: F401
+    account,
+    data,
+    incidents,
+    oversight,
+    platform,
+    psi,
+    record,
+    supply,
+)
 from setpoint.cli.common import app
 from setpoint.errors import SetpointError
 
