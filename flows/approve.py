@@ -9,8 +9,10 @@ from prefect import flow, get_run_logger, runtime, suspend_flow_run
 from prefect.client.schemas.objects import State, StateType
 from prefect.input import RunInput
 
+from setpoint.domain.access import Actor
 from setpoint.domain.approval import Standing
 from setpoint.errors import SetpointError
+from setpoint.stages import access
 from setpoint.stages import approval as stage
 from setpoint.workspace import open_workspace
 from tasks import approving
@@ -44,6 +46,8 @@ def approve(version: str) -> State[None]:
         )
         request = stage.filled_in(workspace, version)
         try:
+            actor = Actor(said.person, "person", said.person)
+            access.check(workspace, actor, "approve", "the form of approve")
             request = stage.say(
                 workspace,
                 version,

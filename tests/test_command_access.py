@@ -34,6 +34,15 @@ NEEDS: dict[str, tuple[list[str], str]] = {
     "audit": (["audit"], "audit"),
     "replay": (["replay", "e1"], "audit"),
     "export": (["export", "--out", "out.parquet"], "audit"),
+    "approve": (["approve", "v1"], "audit"),
+    "approve --note": (["approve", "v1", *NOTE], "approve"),
+    "stop": (["stop", "v1", *NOTE], "release"),
+    "resume": (["resume", "v1", *NOTE], "release"),
+    "override": (["override", "e1", "--action", "review", *NOTE], "approve"),
+    "rebuild": (["rebuild", "v1"], "audit"),
+    "account at": (["account", "at", "2026-02-01"], "audit"),
+    "account version": (["account", "version", "v1"], "audit"),
+    "account compare": (["account", "compare", "v1", "v2"], "audit"),
     "report": (["report", "--out", "out.html"], "audit"),
 }
 FREE = {

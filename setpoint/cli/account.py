@@ -29,7 +29,7 @@ def rebuild(
     """Train a version again from its record alone; ends non-zero where it comes out otherwise."""
     from setpoint.stages.rebuild import rebuild as again
 
-    made = again(workspace_of(project, root), version)
+    made = again(workspace_of(project, root, "audit"), version)
     for name, expected in made.expected.items():
         found = made.found[name]
         word = "equal" if found == expected else f"differs, now {found[:16]}"
@@ -60,7 +60,7 @@ def standing(
     from setpoint.domain.calendar import parse_utc
     from setpoint.stages.account import at
 
-    found = at(workspace_of(project, root), parse_utc(time, "time"))
+    found = at(workspace_of(project, root, "audit"), parse_utc(time, "time"))
     if as_json:
         _print_json(found)
         return
@@ -92,7 +92,7 @@ def of_version(
     """Who approved a version on which evidence, what trained it, and what it decided."""
     from setpoint.stages import account
 
-    found = account.version(workspace_of(project, root), version)
+    found = account.version(workspace_of(project, root, "audit"), version)
     if as_json:
         _print_json(found)
         return
@@ -126,7 +126,7 @@ def between(
     """What changed from one version to another."""
     from setpoint.stages.account import compare
 
-    found = compare(workspace_of(project, root), old, new)
+    found = compare(workspace_of(project, root, "audit"), old, new)
     if as_json:
         _print_json(found)
         return

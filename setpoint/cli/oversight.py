@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from getpass import getuser
 from typing import Annotated
 
 import typer
 
-from setpoint.cli.common import ProjectFile, Root, app, console, workspace_of
+from setpoint.cli.common import ProjectFile, Root, app, console, person_of, workspace_of
 
 Scope = Annotated[str | None, typer.Argument(help="A version, such as v3.")]
 Everything = Annotated[bool, typer.Option("--all", help="Every model, instead of a version.")]
@@ -36,8 +35,8 @@ def stop(
     """Take a version, or every model, out of the traffic at once; another answers meanwhile."""
     from setpoint.stages.oversight import stop as order
 
-    workspace = workspace_of(project, root)
-    made = order(workspace, _scope(version, everything), person or getuser(), note)
+    workspace = workspace_of(project, root, "release", person)
+    made = order(workspace, _scope(version, everything), person_of(person), note)
     console.print(f"{made.scope} is stopped; {made.stand_in} answers", markup=False)
 
 
@@ -53,8 +52,8 @@ def resume(
     """End a stop."""
     from setpoint.stages.oversight import resume as order
 
-    workspace = workspace_of(project, root)
-    ended = order(workspace, _scope(version, everything), person or getuser(), note)
+    workspace = workspace_of(project, root, "release", person)
+    ended = order(workspace, _scope(version, everything), person_of(person), note)
     console.print(f"{ended.scope} may answer again", markup=False)
 
 
@@ -72,13 +71,13 @@ def approve(
 
     from setpoint.stages import approval
 
-    workspace = workspace_of(project, root)
+    workspace = workspace_of(project, root, "audit" if note is None else "approve", person)
     if note is None:
         request = approval.request_of(workspace, version)
         console.print(Markdown(approval.evidence(workspace, request)))
         return
     now = datetime.now(UTC)
-    who = person or getuser()
+    who = person_of(person)
     after = approval.say(workspace, version, who, note, approves=not refuse, now=now)
     told = f"{version} is {after.standing(now)}, {len(after.voices)} of {after.wanted} people"
     console.print(f"{told}; the next sweep goes on with it", markup=False)
@@ -96,6 +95,7 @@ def override(
     """Record that a person decides otherwise than the model did."""
     from setpoint.stages.oversight import override as order
 
-    entry = order(workspace_of(project, root), decision, action, person or getuser(), note)
+    workspace = workspace_of(project, root, "approve", person)
+    entry = order(workspace, decision, action, person_of(person), note)
     was, now = entry.evidence["was"], entry.evidence["action"]
     console.print(f"{decision}: {now} instead of {was}, ledger entry {entry.seq}", markup=False)

@@ -16,7 +16,11 @@ from tests.stages.releasing import two_versions
 from tests.stages.small import PROJECT, T0
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-TEXT = PROJECT + "risk_tier: high\napproval: {persons: 2}\n"
+TEXT = (
+    PROJECT
+    + "risk_tier: high\napproval: {persons: 2}\n"
+    + "access: {people: {ann: [approve], bob: [approve], cid: [audit]}, services: {}}\n"
+)
 
 
 @pytest.fixture
@@ -75,6 +79,8 @@ def test_two_forms_of_two_people_let_a_version_be_released(
     run = _answer(run, person="ann", decision="approve", note="fine")
     assert run.state.name == "Suspended" and not started
     run = _answer(run, person="ann", decision="approve", note="me again")
+    assert run.state.name == "Suspended" and not started
+    run = _answer(run, person="cid", decision="approve", note="I may not")
     assert run.state.name == "Suspended" and not started
     run = _answer(run, person="bob", decision="approve", note="fine too")
     assert run.state.name == "Approved" and started == ["release/release"]
