@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from setpoint.domain.gates.fairness import METRICS
+
 
 @dataclass(frozen=True)
 class GroupRate:
@@ -38,22 +40,21 @@ def group_rates(
         label: 1 positive, [n].
         acted: Whether the adverse action is taken, [n].
         groups: Value of the protected column, [n].
-        metric: ``equal_opportunity_ratio``: true positive rate among the positives;
-            ``selection_ratio``: share acted on among all rows.
+        metric: One of ``METRICS``: of which rows the rate is, and which side of the decision.
 
     Returns:
         One a group, by name.
     """
-    from fairlearn.metrics import MetricFrame, count, selection_rate, true_positive_rate
+    from fairlearn.metrics import MetricFrame, count, selection_rate
 
-    keep = label == 1 if metric == "equal_opportunity_ratio" else np.ones(len(label), dtype=bool)
+    side = METRICS[metric]
+    keep = np.ones(len(label), dtype=bool) if side.label is None else label == side.label
     if not keep.any():
         return []
-    rate = true_positive_rate if metric == "equal_opportunity_ratio" else selection_rate
     frame = MetricFrame(
-        metrics={"rate": rate, "n": count},
+        metrics={"rate": selection_rate, "n": count},
         y_true=label[keep],
-        y_pred=acted[keep].astype(np.int8),
+        y_pred=(acted[keep] == side.acted).astype(np.int8),
         # by name: of an array of one row it makes a number, and refuses it
         sensitive_features={"group": [str(g) for g in groups[keep]]},
     )

@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from setpoint.config.fields import ErrorRate, Fault, Number, Section, Share, Whole, refuse
+from setpoint.domain.gates.fairness import SmallGroups
+
+Metric = Literal[
+    "equal_opportunity_ratio", "false_positive_ratio", "adverse_ratio", "favourable_ratio"
+]
+_OLD_NAMES = {"selection_ratio": "adverse_ratio"}
+"""Names of metrics that files may still have, with what they mean."""
+
+
+def _metrics(value: Any) -> Any:
+    listed = (value,) if isinstance(value, str) else value
+    if not isinstance(listed, (tuple, list)):
+        return listed
+    return tuple(_OLD_NAMES.get(v, v) if isinstance(v, str) else v for v in listed)
+
+
+_ONE_METRIC: dict[str, Any] = {"enum": [*get_args(Metric), *_OLD_NAMES]}
+Metrics = Annotated[
+    tuple[Metric, ...],
+    Field(min_length=1),
+    BeforeValidator(_metrics),
+    WithJsonSchema(
+        {"anyOf": [_ONE_METRIC, {"type": "array", "items": _ONE_METRIC, "minItems": 1}]}
+    ),
+]
 
 
 class Fairness(Section):
-    """The fairness gate, on each protected column."""
+    """The fairness gate, on each protected column and on their crossing."""
 
-    metric: Literal["equal_opportunity_ratio", "selection_ratio"] = "equal_opportunity_ratio"
+    metric: Metrics = Field(
+        ("equal_opportunity_ratio",), description="One ratio or several; all must hold."
+    )
     floor: Share = Field(0.8, description="Smallest ratio of the worst to the best group.")
     min_group: Annotated[Whole, Field(ge=1)] = Field(
-        30, description="Smallest group (positives, or rows for selection) that is judged."
+        30, description="Smallest group (positives, negatives or rows) that is judged by itself."
     )
+    small_groups: SmallGroups = Field(
+        "inconclusive", description="What a smaller group does: keep the gate shut, or be named."
+    )
+    intersectional: bool = Field(
+        True, description="Whether the crossing of all protected columns is judged, too."
+    )
+    mitigation: Literal["none", "reweigh"] = Field(
+        "none", description="What is trained where fairness alone refuses a candidate."
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        twice = [m for m in self.metric if self.metric.count(m) > 1]
+        if twice:
+            rule = f"declares {twice[0]} more than once"
+            refuse("Fairness", [Fault(("metric",), list(self.metric), rule)])
+        return self
 
 
 class Explainability(Section):

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 
-from setpoint.adapters.fairlearn_groups import group_rates
 from setpoint.domain.arrivals import integers
 from setpoint.domain.bundle import Bundle
 from setpoint.domain.changes import Cusum, watch_errors
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.findings import Finding, Outcome, not_measured
-from setpoint.domain.gates.fairness import fairness_gate
 from setpoint.domain.gates.judged import Judged
 from setpoint.domain.gates.setpoints import setpoint_finding
 from setpoint.domain.loss import LOSS, Reference, loss_a_day
 from setpoint.errors import DataError
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.coverage import label_times, selected
+from setpoint.stages.gates.fairness import compared, groups_beside
 from setpoint.stages.gates.performance import targets
 from setpoint.stages.maturity import known_ages
 from setpoint.stages.ripe import acted_by_score, judged_decisions, ripe_decisions, ripe_window
@@ -50,7 +48,7 @@ def performance(
             rest shared out evenly.
     """
     declared = targets(workspace)
-    groups = workspace.project.data.protected
+    groups = compared(workspace.project)
     exploring = bundle.decision.exploration > 0
     each = (1 - LOSS_SHARE) * error_rate / (len(declared) + len(groups) + 1 + exploring)
     table = ripe_window(workspace, log, bundle.manifest.version, now)
@@ -69,7 +67,11 @@ def performance(
     found.append(label_times(workspace, log, bundle.manifest.version, now))
     found.append(_loss(workspace, bundle, table, judged, now, LOSS_SHARE * error_rate))
     found.append(_misses(workspace, log, bundle, now, each, len(judged.label)))
-    found += _fairness(workspace, table, judged, each)
+    values = {
+        name: np.asarray(table[name].to_pylist(), dtype=object)
+        for name in workspace.project.data.protected
+    }
+    found += groups_beside(workspace.project, judged, values, each)
     return found
 
 
@@ -183,18 +185,3 @@ def _alarmed(workspace: Workspace, version: str) -> datetime | None:
     text = workspace.state.recall(f"misses:{version}")
     since = json.loads(text)["alarmed"] if text else None
     return datetime.fromisoformat(since) if since else None
-
-
-def _fairness(
-    workspace: Workspace, table: pa.Table, judged: Judged, error_rate: float
-) -> Iterator[Finding]:
-    rule = workspace.project.gates.fairness
-    for column in workspace.project.data.protected:
-        values = np.asarray(table[column].to_pylist(), dtype=object)
-        yield fairness_gate(
-            column,
-            group_rates(judged.label, judged.acted, values, rule.metric),
-            floor=rule.floor,
-            min_group=rule.min_group,
-            error_rate=error_rate,
-        )

@@ -182,9 +182,11 @@ def test_small_groups_are_judged_together() -> None:
     assert found.sample == 700
 
 
-def test_a_small_group_alone_does_not_decide() -> None:
+def test_a_small_group_keeps_the_gate_shut_unless_declared_to_be_noted() -> None:
     rates = [Rate("a", 900, 1000), Rate("b", 880, 1000), Rate("c", 0, 3)]
-    found = fairness_gate("origin", rates, floor=0.8, min_group=30)
+    strict = fairness_gate("origin", rates, floor=0.8, min_group=30)
+    assert strict.outcome == Outcome.INCONCLUSIVE and "c (3)" in strict.reason
+    found = fairness_gate("origin", rates, floor=0.8, min_group=30, small_groups="note")
     assert found.passed
     assert found.sample == 2000
     assert found.reason.endswith("not judged, under 30 rows: c (3)")

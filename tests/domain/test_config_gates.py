@@ -1,0 +1,44 @@
+"""What the project file may say of the gates."""
+
+from __future__ import annotations
+
+import pytest
+
+from setpoint.config import Gates, parse_project
+from setpoint.errors import ProjectFileError
+from tests.domain.test_config import PROJECT
+
+
+def _gates(text: str) -> Gates:
+    return parse_project(f"{PROJECT}gates: {{{text}}}\n").gates
+
+
+def test_one_metric_or_several_are_declared() -> None:
+    assert _gates("fairness: {metric: adverse_ratio}").fairness.metric == ("adverse_ratio",)
+    both = _gates("fairness: {metric: [adverse_ratio, favourable_ratio]}").fairness
+    assert both.metric == ("adverse_ratio", "favourable_ratio")
+
+
+def test_the_ratio_that_did_not_name_its_side_is_that_of_the_adverse_one() -> None:
+    assert _gates("fairness: {metric: selection_ratio}").fairness.metric == ("adverse_ratio",)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "said"),
+    [
+        ("fairness: {metric: []}", "gates.fairness.metric", "at least 1"),
+        ("fairness: {metric: parity}", "gates.fairness.metric.0", "favourable_ratio"),
+        ("fairness: {metric: 3}", "gates.fairness.metric", "list"),
+        (
+            "fairness: {metric: [adverse_ratio, selection_ratio]}",
+            "gates.fairness.metric",
+            "more than once",
+        ),
+        ("fairness: {small_groups: pass}", "gates.fairness.small_groups", "'note'"),
+        ("fairness: {mitigation: thresholds}", "gates.fairness.mitigation", "'reweigh'"),
+    ],
+)
+def test_a_mistake_names_its_field_and_what_is_allowed(text: str, field: str, said: str) -> None:
+    with pytest.raises(ProjectFileError) as caught:
+        _gates(text)
+    assert field in str(caught.value) and said in str(caught.value)
