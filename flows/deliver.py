@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, StateType
 from flows.release import walk
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import Stage
-from setpoint.stages import access, triggers
+from setpoint.stages import access, mitigate, triggers
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace, open_workspace
 from tasks import approving, data, gates, training
@@ -46,6 +46,10 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
     candidate = training.publish(workspace, trained, snapshot, cause)
     training.prepare_fallback(workspace, trained, snapshot)
     verdict = gates.run_gates(workspace, candidate, trained, cause)
+    if mitigate.offered(workspace, trained, verdict):
+        trained = training.reweigh(workspace, trained)
+        candidate = training.publish(workspace, trained, snapshot, cause)
+        verdict = gates.run_gates(workspace, candidate, trained, cause)
     if verdict.outcome != Outcome.PASSED:
         return Delivery(candidate, verdict, None, verdict.summary())
     training.build_image(workspace, candidate)

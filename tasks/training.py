@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from setpoint.adapters.plots import training_plots
 from setpoint.domain.training import Rows
-from setpoint.stages import fallback, package, train
+from setpoint.stages import fallback, mitigate, package, train
 from setpoint.stages.assemble import History
 from setpoint.stages.ingest import Ingested
 from setpoint.workspace import Workspace
@@ -32,6 +32,14 @@ def assemble(
 def fit(workspace: Workspace, rows: Rows, known: History, since: datetime | None) -> train.Training:
     """Search, fit, calibrate, choose the threshold."""
     return train.fit(workspace, rows, known, since)
+
+
+@task(name="reweigh", cache_policy=NO_CACHE)
+def reweigh(workspace: Workspace, training: train.Training) -> train.Training:
+    """The same training on rows whose label does not depend on the group."""
+    again = mitigate.reweighed(workspace, training)
+    get_run_logger().info("fitted again, balanced by %s", again.model.parameters.balance)
+    return again
 
 
 @task(name="record and bundle", cache_policy=NO_CACHE)

@@ -26,7 +26,7 @@ from setpoint.domain.profile import Profile, build_profile, count
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.training import Rows
 from setpoint.errors import BundleError, DataError, ReleaseError, TrainingError
-from setpoint.stages import fallback, follow_up, respond, train, watch
+from setpoint.stages import fallback, follow_up, mitigate, respond, train, watch
 from setpoint.stages.gates import run as gate
 from setpoint.stages.roll_back import last_good
 from setpoint.stages.train import Training
@@ -225,6 +225,8 @@ class Setpoint:
         gate.record_verdict(workspace, candidate, verdict, cause)
         told = f"  {candidate.version} trained on {len(training.split.fit):,} rows"
         self._replay.tell(f"{told}; gates {verdict.outcome}")
+        if mitigate.offered(workspace, training, verdict):
+            return self._publish(mitigate.reweighed(workspace, training), cause)
         return candidate.version, verdict
 
     def _promote(

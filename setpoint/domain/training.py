@@ -8,7 +8,7 @@ scores use one thread: OpenMP on busy cores is a hundred times slower, and servi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from setpoint.domain.features import MICROSECONDS, FeatureSpec
+from setpoint.domain.groups import crossed, reweighing
 from setpoint.domain.metrics import CostArrays, CostMatrix, best_threshold
 
 LEAF_EXPLORED = 5
@@ -167,7 +168,7 @@ def as_rows(
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the search chooses.
+    """What the search chooses, and what a mitigation adds.
 
     Attributes:
         learning_rate: Step of the boosting, > 0.
@@ -178,6 +179,7 @@ class Parameters:
         recent_days: A row older than the newest by more than this does not train; 0: all do.
         max_iter: Trees.
         seed: Of the boosting.
+        balance: Columns of ``Rows.columns`` from whose crossing the label is parted by weights.
     """
 
     learning_rate: float = 0.1
@@ -188,6 +190,14 @@ class Parameters:
     recent_days: float = 0.0
     max_iter: int = 120
     seed: int = 0
+    balance: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "balance", tuple(self.balance))  # a list, as JSON has it
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, of which ``Parameters(**values)`` is the same again."""
+        return asdict(self) | {"balance": list(self.balance)}
 
 
 def sample_weights(time: npt.NDArray[np.int64], half_life_days: float) -> Floats:
@@ -234,16 +244,26 @@ def fit_pipeline(rows: Rows, parameters: Parameters) -> Any:
         random_state=parameters.seed,
     )
     pipeline = Pipeline([("encode", ColumnTransformer(steps)), ("model", model)])
-    # Equal weights are left out: the same model in half the time, for bins are sought by weight.
-    weights = None
-    if parameters.half_life_days > 0 or rows.weight is not None:
-        weights = sample_weights(rows.time, parameters.half_life_days)
-    if weights is not None and rows.weight is not None:
-        weights = weights * rows.weight
     with threadpool_limits(limits=THREADS):
-        pipeline.fit(rows.inputs(), rows.label, model__sample_weight=weights)
+        pipeline.fit(rows.inputs(), rows.label, model__sample_weight=_weights(rows, parameters))
     _round_thresholds(pipeline.named_steps["model"])
     return pipeline
+
+
+def _weights(rows: Rows, parameters: Parameters) -> Floats | None:
+    """By age, by how many each stands for, and by group, [n].
+
+    Equal weights are left out: the same model in half the time, for bins are sought by weight.
+    """
+    if parameters.half_life_days <= 0 and rows.weight is None and not parameters.balance:
+        return None
+    weights = sample_weights(rows.time, parameters.half_life_days)
+    if rows.weight is not None:
+        weights = weights * rows.weight
+    if parameters.balance:
+        groups = crossed(rows.columns, parameters.balance)
+        weights = weights * reweighing(rows.label, groups, weights)
+    return weights
 
 
 def _leaf(rows: Rows, parameters: Parameters) -> int:

@@ -253,11 +253,14 @@ def publish(workspace: Workspace, training: Training, snapshot: Ingested, cause:
         model.scores(judge_rows),
         model.threshold,
         Knots(model.calibration.x, model.calibration.y),
-        asdict(model.parameters),
+        model.parameters.to_dict(),
         {"model": model.parameters.seed},
         {"onnx_parity": parity},
     )
-    made = register(workspace, training, exported, snapshot, {"cause": cause})
+    tags = {"cause": cause}
+    if model.parameters.balance:
+        tags["mitigation"] = f"reweighed by {', '.join(model.parameters.balance)}"
+    made = register(workspace, training, exported, snapshot, tags)
     workspace.registry.point(CANDIDATE, made.version)
     return made
 

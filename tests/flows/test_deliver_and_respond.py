@@ -13,6 +13,7 @@ from setpoint.errors import TrainingError, ValidationFailed
 from setpoint.workspace import Workspace, open_workspace
 from tests.stages.small import deliver as put
 from tests.stages.small import make_frame, serve
+from tests.stages.test_mitigation import FAIR, make_unfair
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -47,6 +48,25 @@ def test_a_refused_candidate_ends_the_run_refused_and_the_reason_is_in_the_ui(
     assert "ranking" in (state.message or "")
     assert any("0.999" in text for text in _artifacts("gates"))
     assert [e.kind for e in open_workspace().state.ledger()] == ["refused"]
+
+
+def test_a_candidate_refused_for_fairness_alone_is_trained_once_more_on_weighted_rows(
+    project: Path,
+) -> None:
+    from flows.deliver import deliver
+
+    project.write_text(FAIR.replace("floor: 0.65", "floor: 0.97"), "utf-8")
+    workspace = open_workspace()
+    put(workspace, "0.parquet", make_unfair())
+    state = deliver("manual", return_state=True)
+    assert state.name == "Refused"
+    # The second is too unfair for such a floor as well, and there is no third.
+    assert [(e.kind, e.subject) for e in workspace.state.ledger()] == [
+        ("refused", "small/v1"),
+        ("refused", "small/v2"),
+    ]
+    assert "mitigation" not in workspace.registry.tags("v1")
+    assert workspace.registry.tags("v2")["mitigation"] == "reweighed by sex"
 
 
 def test_a_batch_that_breaks_its_schema_fails_the_run_and_is_shown(project: Path) -> None:
