@@ -64,11 +64,32 @@ class Fairness(Section):
 
 
 class Explainability(Section):
-    """The explainability gate."""
+    """What drives the decisions, and whether the explanation can be believed."""
 
     max_share: Share = Field(0.9, description="No feature may carry more of the importance.")
     forbidden: tuple[str, ...] = Field((), description="Columns that must not drive a decision.")
     max_forbidden_share: Share = 0.05
+    proxy_ceiling: Annotated[Number, Field(ge=0.5, le=1)] = Field(
+        0.8, description="AUC with which an input may tell a protected group; above, it is a proxy."
+    )
+    second_opinion: Share = Field(
+        0.5, description="Agreement of SHAP with local surrogates that is needed."
+    )
+    max_random: Share = Field(
+        0.5, description="Agreement with explanations of models of shuffled labels allowed."
+    )
+    stability: Share = Field(
+        0.2, description="Agreement of what drives challenger and champion that is needed."
+    )
+    monotone: dict[str, Literal["increasing", "decreasing"]] = Field(
+        default_factory=dict, description="Inputs with which the score only rises, or only falls."
+    )
+    monotone_slack: Share = Field(
+        0.01, description="Move of the score against the direction that does not count."
+    )
+    max_violations: Share = Field(
+        0.05, description="Share of rows whose score may move against the direction."
+    )
 
 
 class Bound(Section):

@@ -16,7 +16,7 @@ from setpoint.config.fields import Fault, Name, Section, refuse
 from setpoint.config.gates import Gates
 from setpoint.config.notify import Notify
 from setpoint.config.policies import Package, Release, Respond, Setpoint, Train, Watch
-from setpoint.config.references import input_faults, reference_faults
+from setpoint.config.references import input_faults, monotone_faults, reference_faults
 from setpoint.domain.access import Policy, undeclared
 from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature, duration_label
 from setpoint.domain.rule import Rule
@@ -67,7 +67,10 @@ class Project(Section):
                 self.data, self.target, self.costs, self.features, self.gates, self.release
             ),
         )
-        refuse("Project", input_faults(self.feature_spec().names))
+        spec = self.feature_spec()
+        refuse("Project", input_faults(spec.names))
+        declared = list(self.gates.explainability.monotone)
+        refuse("Project", monotone_faults(declared, spec.number_names))
         refuse("Project", [*self._keep_faults(), *self._fallback_faults()])
         return self
 

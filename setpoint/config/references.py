@@ -100,6 +100,19 @@ def input_faults(names: tuple[str, ...]) -> list[Fault]:
     return faults
 
 
+def monotone_faults(declared: list[str], numbers: tuple[str, ...]) -> list[Fault]:
+    """Inputs with a declared direction that are no numbers of the model."""
+    return [
+        Fault(
+            ("gates", "explainability", "monotone", name),
+            name,
+            f"is no numeric input; {near(name, list(numbers))}there are: {', '.join(numbers)}",
+        )
+        for name in declared
+        if name not in numbers
+    ]
+
+
 def _uses(
     data: Data, costs: Costs, features: Features, gates: Gates, release: Release
 ) -> Iterator[_Use]:

@@ -164,7 +164,8 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
     features = compute(spec, known.events, known.labels)
     events = known.events.append_column("label", label)
     source = () if project.data.source is None else (project.data.source,)
-    wanted = sorted({*project.data.protected, *source, *cost_columns(workspace)})
+    told = {*project.data.protected, *project.release.segments, *source}
+    wanted = sorted(told | {*cost_columns(workspace)})
     return as_rows(
         spec,
         features.filter(keep),

@@ -35,6 +35,17 @@ def test_the_ratio_that_did_not_name_its_side_is_that_of_the_adverse_one() -> No
             "more than once",
         ),
         ("fairness: {small_groups: pass}", "gates.fairness.small_groups", "'note'"),
+        (
+            "explainability: {monotone: {amout: increasing}}",
+            "gates.explainability.monotone.amout",
+            "did you mean 'amount'",
+        ),
+        (
+            "explainability: {monotone: {amount: up}}",
+            "gates.explainability.monotone.amount",
+            "'increasing'",
+        ),
+        ("explainability: {proxy_ceiling: 0.4}", "gates.explainability.proxy_ceiling", "0.5"),
         ("fairness: {mitigation: thresholds}", "gates.fairness.mitigation", "'reweigh'"),
     ],
 )

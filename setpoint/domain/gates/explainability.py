@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
-from setpoint.domain.findings import Finding, Outcome, not_measured
+import numpy as np
+import numpy.typing as npt
+
+from setpoint.domain.explanations import agreement, importance
+from setpoint.domain.findings import Finding, Outcome, mean_bounds, not_measured
+from setpoint.domain.proxies import Proxy
+
+LEAST = 30
+"""Explained rows without which nothing is said of a group or of an agreement."""
+SHOWN = 5
+"""Groups told in a reason."""
 
 
 def explainability_gate(
@@ -16,8 +28,12 @@ def explainability_gate(
     max_share: float,
     forbidden: Sequence[str],
     max_forbidden: float,
+    proxies: Sequence[Proxy] = (),
+    proxy_ceiling: float = 1.0,
 ) -> list[Finding]:
     """Global importance: explained at all, not by one input alone, not by a forbidden one.
+
+    An input that tells a protected column better than ``proxy_ceiling`` counts as a forbidden one.
 
     Args:
         shares: Input to its share of the SHAP importance, adding up to 1.
@@ -26,6 +42,8 @@ def explainability_gate(
         max_share: Largest share of one input.
         forbidden: Inputs that must not drive decisions.
         max_forbidden: Largest share they may have together.
+        proxies: What each input tells of each protected column.
+        proxy_ceiling: AUC above which it is a proxy, .5 to 1; 1: none is.
     """
     if not shares or not all(math.isfinite(v) for v in (gap, *shares.values())):
         return [not_measured("explanation", "no SHAP values could be computed")]
@@ -35,11 +53,145 @@ def explainability_gate(
         return [sane, not_measured("largest_driver", "no input explains anything")]
     drives = _plain("largest_driver", shares[top], max_share, sample, f"{top} carries the most")
     found = [sane, drives]
-    if forbidden:
-        carried = sum(shares.get(name, 0.0) for name in forbidden)
-        text = f"{', '.join(forbidden)} together"
-        found.append(_plain("forbidden_drivers", carried, max_forbidden, sample, text))
+    if forbidden or proxies:
+        rules = (proxy_ceiling, max_forbidden)
+        found.append(_forbidden(shares, forbidden, proxies, rules, sample))
     return found
+
+
+def slice_gate(
+    column: str,
+    values: npt.NDArray[np.float64],
+    groups: npt.NDArray[Any],
+    names: Sequence[str],
+    *,
+    max_share: float,
+) -> Finding:
+    """The largest driver within each group of a column; the finding is about the largest of all.
+
+    Args:
+        column: What tells the groups apart.
+        values: Contributions of the explained rows, [n, d].
+        groups: Group of each, as text, [n].
+        names: The inputs, [d].
+        max_share: Largest share of one input in any group.
+    """
+    top: dict[str, tuple[str, float, int]] = {}
+    small = []
+    for group in sorted(set(groups.tolist())):
+        own = values[groups == group]
+        if len(own) < LEAST:
+            small.append(f"{group} ({len(own)})")
+            continue
+        share = importance(own)
+        top[group] = (names[int(share.argmax())], float(share.max()), len(own))
+    note = f"; not judged, under {LEAST} explained rows: {', '.join(small)}" if small else ""
+    if not top:
+        reason = f"no group has {LEAST} explained rows{note}"
+        return not_measured("largest_driver", reason, outcome=Outcome.INCONCLUSIVE, slice=column)
+    told = sorted(top.items(), key=lambda item: -item[1][1])
+    value, sample = told[0][1][1], sum(n for _, _, n in top.values())
+    if value == 0:
+        return not_measured("largest_driver", "no input explains anything", slice=column)
+    text = ", ".join(f"{group}: {name} {share:.2f}" for group, (name, share, _) in told[:SHOWN])
+    more = f" and {len(told) - SHOWN} more groups" if len(told) > SHOWN else ""
+    outcome = Outcome.PASSED if value <= max_share else Outcome.FAILED
+    return Finding(
+        "largest_driver", outcome, value, max_share, "ceiling", sample, None,
+        f"{text}{more}{note}", slice=column,
+    )  # fmt: skip
+
+
+def agreement_gate(
+    name: str,
+    agreed: npt.NDArray[np.float64],
+    setpoint: float,
+    direction: Literal["floor", "ceiling"],
+    *,
+    error_rate: float,
+    short: Outcome,
+    text: str,
+) -> Finding:
+    """Whether two explanations of the same rows agree enough, or little enough.
+
+    Passed if the mean is proven to hold the setpoint, ``short`` if it is proven not to, else
+    inconclusive.
+
+    Args:
+        name: Of the finding.
+        agreed: Cosine of both, row by row, -1 to 1, [n].
+        setpoint: Mean that must be reached, or not exceeded.
+        direction: Which of these.
+        error_rate: One-sided, of each bound; rows are taken to be independent.
+        short: Outcome of what does not hold; a second opinion that differs does not say who errs.
+        text: What is compared.
+    """
+    n = len(agreed)
+    if n < LEAST or not np.isfinite(agreed).all():
+        reason = f"{n} rows could be compared, {LEAST} needed"
+        return not_measured(name, reason, outcome=Outcome.INCONCLUSIVE)
+    low, high = mean_bounds(agreed, error_rate)
+    held = low >= setpoint if direction == "floor" else high <= setpoint
+    broken = high < setpoint if direction == "floor" else low > setpoint
+    outcome = Outcome.PASSED if held else short if broken else Outcome.INCONCLUSIVE
+    value = float(agreed.mean())
+    reason = f"{text}: mean cosine {value:.2f}, bounds {low:.2f} to {high:.2f}"
+    return Finding(name, outcome, value, setpoint, direction, n, error_rate, reason, (low, high))
+
+
+def stability_gate(
+    challenger: Mapping[str, float], champion: Mapping[str, float], *, floor: float, sample: int
+) -> Finding:
+    """Whether both are driven by the same inputs: cosine of their shares, 0 to 1.
+
+    Args:
+        challenger: Input to its share of the importance.
+        champion: The same of the model in service, on the same rows; an input that only one of
+            them has is worth 0 to the other.
+        floor: Smallest cosine.
+        sample: Rows explained.
+    """
+    names = sorted({*challenger, *champion})
+    one, other = (np.array([m.get(n, 0.0) for n in names]) for m in (challenger, champion))
+    value = float(agreement(one[None], other[None])[0])
+    moved = {n: challenger.get(n, 0.0) - champion.get(n, 0.0) for n in names}
+    most = sorted(moved, key=lambda n: -abs(moved[n]))[:3]
+    text = ", ".join(f"{n} {champion.get(n, 0.0):.2f} to {challenger.get(n, 0.0):.2f}"
+                     for n in most)  # fmt: skip
+    outcome = Outcome.PASSED if value >= floor else Outcome.FAILED
+    reason = f"cosine {value:.2f} of the shares; moved most: {text}"
+    return Finding("explanation_stability", outcome, value, floor, "floor", sample, None, reason)
+
+
+def _forbidden(
+    shares: Mapping[str, float],
+    forbidden: Sequence[str],
+    proxies: Sequence[Proxy],
+    rules: tuple[float, float],
+    sample: int,
+) -> Finding:
+    """Share of forbidden inputs and of proxies together; each is counted once."""
+    ceiling, max_forbidden = rules
+    unseen = [p for p in proxies if p.auc is None]
+    known = sorted((p for p in proxies if p.auc is not None), key=lambda p: -(p.auc or 0.0))
+    found = {p.input: p for p in reversed(known) if (p.auc or 0.0) > ceiling}
+    carried = sum(shares.get(name, 0.0) for name in {*forbidden, *found})
+    told = list(forbidden)
+    told += [
+        f"{p.input} (tells {p.column} {p.group}, AUC {p.auc:.2f})"
+        for p in found.values()
+        if p.input not in forbidden
+    ]
+    text = f"{', '.join(told)} together" if told else "no forbidden input and no proxy"
+    if known and not found:
+        best = known[0]
+        text += f" (nearest: {best.input} tells {best.column} {best.group}, AUC {best.auc:.2f})"
+    one = _plain("forbidden_drivers", carried, max_forbidden, sample, text)
+    if unseen and one.passed:
+        columns = ", ".join(sorted({p.column for p in unseen}))
+        reason = f"{one.reason}; too few rows to look for proxies of {columns}"
+        return replace(one, outcome=Outcome.INCONCLUSIVE, reason=reason)
+    return one
 
 
 def _plain(name: str, value: float, ceiling: float, sample: int, text: str) -> Finding:

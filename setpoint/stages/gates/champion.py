@@ -38,7 +38,7 @@ def _against_champion(
         return None
     try:
         champion = read_bundle(workspace.bundle(version))
-        rows = _same_rows(workspace, training, champion)
+        rows = same_rows(workspace, training, champion)
     except BundleError as err:
         return not_measured("saves_against_champion", f"champion {version} cannot be read: {err}")
     if rows is None:
@@ -54,7 +54,8 @@ def _against_champion(
     )
 
 
-def _same_rows(workspace: Workspace, training: Training, champion: Bundle) -> Rows | None:
+def same_rows(workspace: Workspace, training: Training, champion: Bundle) -> Rows | None:
+    """The rows that judge, with the champion's inputs; ``None`` where it has none of some."""
     judge_rows = training.split.judge
     if champion.features == workspace.project.feature_spec():
         return judge_rows

@@ -10,7 +10,12 @@ from setpoint.domain.gates.judged import judge
 from setpoint.stages.gates.budget import quality_budget_findings
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.champion import champion_findings
-from setpoint.stages.gates.explainability import explainability_findings
+from setpoint.stages.gates.explainability import explainability_findings, monotone_findings
+from setpoint.stages.gates.explanation import (
+    second_opinion_findings,
+    shuffled_labels_findings,
+    stability_findings,
+)
 from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.performance import performance_findings
 from setpoint.stages.gates.rebuild import rebuild_findings
@@ -25,6 +30,10 @@ JUDGING: tuple[Gate, ...] = (
     champion_findings,
     fairness_findings,
     explainability_findings,
+    second_opinion_findings,
+    shuffled_labels_findings,
+    stability_findings,
+    monotone_findings,
     robustness_findings,
     quality_budget_findings,
 )
