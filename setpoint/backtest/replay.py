@@ -18,7 +18,7 @@ from setpoint.domain.bundle import Bundle
 from setpoint.domain.training import Rows, TrainedModel, as_rows
 from setpoint.stages.assemble import History, cost_columns, final_labels
 from setpoint.stages.broken import inside, spans
-from setpoint.stages.gates.champion import bundle_scores
+from setpoint.stages.gates.beside import bundle_scores
 from setpoint.stages.ingest import Ingested
 from setpoint.stages.train import Training
 from setpoint.workspace import Workspace

@@ -149,6 +149,17 @@ class QualityBudget(Section):
         return self
 
 
+class Reuse(Section):
+    """What it costs to hold one candidate after the other against the champion on the same rows."""
+
+    fresh: Annotated[Share, Field(gt=0)] = Field(
+        0.5, description="Share of rows unseen by a candidate from which on it does not count."
+    )
+    candidates: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        20, description="Candidates on the same rows; a further one needs fresh data."
+    )
+
+
 class Gates(Section):
     """What a candidate must show before it may serve."""
 
@@ -161,3 +172,7 @@ class Gates(Section):
     explainability: Explainability = Explainability()
     robustness: Robustness = Robustness()
     quality_budget: QualityBudget = QualityBudget()
+    reuse: Reuse = Reuse()
+    max_auc_loss: Share = Field(
+        0.01, description="ROC AUC that may be lost to the champion, where it is a setpoint."
+    )

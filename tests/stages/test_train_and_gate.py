@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,11 @@ import pytest
 from setpoint.adapters.mlflow_registry import CANDIDATE, CHAMPION
 from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Outcome, Verdict
-from setpoint.stages.gates.champion import bundle_scores
+from setpoint.domain.gates.judged import Judged, judge
+from setpoint.domain.holdout import Holdout, spent_rate
+from setpoint.stages.gates.beside import bundle_scores
+from setpoint.stages.gates.case import Case
+from setpoint.stages.gates.champion import FACT, champion_findings
 from setpoint.stages.gates.run import record_verdict, run_gates
 from setpoint.stages.ingest import Ingested, ingest
 from setpoint.stages.train import Candidate, Training, assemble, fit, publish
@@ -43,6 +47,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(
         workspace, snapshot, training, candidate, run_gates(workspace, candidate, training, "first")
     )
+
+
+def _decided(trained: Trained) -> Judged:
+    rows, model = trained.training.split.judge, trained.training.model
+    costs = trained.workspace.project.costs.matrix()
+    return judge(rows, model.scores(rows), model.threshold, costs)
 
 
 def _findings(verdict: Verdict) -> dict[str, Outcome]:
@@ -129,6 +139,39 @@ def test_a_champion_that_cannot_be_read_is_an_error_and_no_pass(
     verdict = run_gates(workspace, trained.candidate, trained.training, "manual")
     assert _findings(verdict)[AGAINST] == Outcome.ERROR
     assert not verdict.passed
+
+
+def test_a_second_candidate_on_the_same_rows_is_judged_at_a_smaller_error_rate(
+    trained: Trained,
+) -> None:
+    workspace, training = trained.workspace, trained.training
+    workspace.registry.point(CHAMPION, trained.candidate.version)
+    workspace.state.remember(FACT, "")
+    rates = []
+    one, other = (workspace.registry.register(trained.candidate.run_id, workspace.root, {})
+                  for _ in range(2))  # fmt: skip
+    for version in (one, other, other):  # the gates of one that are asked again: no other look
+        candidate = replace(trained.candidate, version=version)
+        case = Case(workspace, candidate, training, _decided(trained), "manual")
+        [against] = [f for f in champion_findings(case) if f.name == AGAINST]
+        rates.append(against.error_rate)
+    stated = workspace.project.gates.error_rate
+    assert rates == [spent_rate(stated, 1), spent_rate(stated, 2), spent_rate(stated, 2)]
+    assert f"candidate 2 on these rows: error rate {spent_rate(stated, 2):.2g}" in against.reason
+
+
+def test_rows_that_judged_too_many_candidates_judge_no_more(trained: Trained) -> None:
+    workspace, training = trained.workspace, trained.training
+    workspace.registry.point(CHAMPION, trained.candidate.version)
+    holdout = Holdout({})
+    for i in range(workspace.project.gates.reuse.candidates):
+        holdout = holdout.with_candidate(f"w{i}", training.split.judge.time)
+    workspace.state.remember(FACT, holdout.to_json())
+    case = Case(workspace, trained.candidate, training, _decided(trained), "manual")
+    [against] = [f for f in champion_findings(case) if f.name == AGAINST]
+    assert against.outcome == Outcome.INCONCLUSIVE and "needs fresh rows" in against.reason
+    assert workspace.state.recall(FACT) == holdout.to_json()
+    workspace.state.remember(FACT, "")
 
 
 def test_a_refusal_is_written_to_the_ledger_with_its_evidence(trained: Trained) -> None:

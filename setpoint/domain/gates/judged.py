@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from setpoint.domain.metrics import CostMatrix
+from setpoint.domain.metrics import CostArrays, CostMatrix
 from setpoint.domain.training import Rows
 
 
@@ -21,6 +21,7 @@ class Judged:
         acted: Whether the adverse action was taken, [n].
         cost: Money, [n], that of the rows each stands for included.
         weight: How many rows each stands for, [n]; ``None``: each for itself.
+        priced: What each outcome would cost on the same rows, [n] each; ``None``: not known.
     """
 
     label: npt.NDArray[np.int8]
@@ -28,6 +29,18 @@ class Judged:
     acted: npt.NDArray[np.bool_]
     cost: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64] | None = None
+    priced: CostArrays | None = None
+
+    def take(self, keep: npt.NDArray[np.bool_]) -> Judged:
+        """The rows where ``keep`` is true."""
+        return Judged(
+            self.label[keep],
+            self.score[keep],
+            self.acted[keep],
+            self.cost[keep],
+            None if self.weight is None else self.weight[keep],
+            None if self.priced is None else self.priced.take(keep),
+        )
 
 
 def judge(
@@ -37,4 +50,4 @@ def judge(
     acted = score >= threshold
     priced = rows.priced(costs)
     cost = np.where(acted, priced.acting(rows.label), priced.leaving(rows.label))
-    return Judged(rows.label, score, acted, cost, rows.weight)
+    return Judged(rows.label, score, acted, cost, rows.weight, priced)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from setpoint.domain.findings import Finding
 from setpoint.domain.gates.judged import Judged
 from setpoint.domain.training import Rows
+from setpoint.stages.gates.beside import Beside, champion_beside
 from setpoint.stages.train import Candidate, Training
 from setpoint.workspace import Workspace
 
@@ -35,3 +37,8 @@ class Case:
     def rows(self) -> Rows:
         """Rows that no model was trained on."""
         return self.training.split.judge
+
+    @cached_property
+    def beside(self) -> Beside:
+        """The version in service on those rows; scored once for all gates that ask."""
+        return champion_beside(self.workspace, self.training)
