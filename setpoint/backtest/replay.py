@@ -16,7 +16,7 @@ from setpoint.backtest.log import Replayed
 from setpoint.domain.arrivals import integers
 from setpoint.domain.bundle import Bundle
 from setpoint.domain.training import Rows, TrainedModel, as_rows
-from setpoint.stages.assemble import History, cost_columns, final_labels
+from setpoint.stages.assemble import History, final_labels, kept_columns
 from setpoint.stages.broken import inside, spans
 from setpoint.stages.gates.beside import bundle_scores
 from setpoint.stages.ingest import Ingested
@@ -101,7 +101,7 @@ def all_rows(workspace: Workspace, known: History) -> tuple[pa.Table, Rows]:
     label, told = final_labels(workspace, known)
     keep = pc.is_valid(label)
     events = known.events.append_column("label", label).append_column("label_known_at", told)
-    wanted = sorted({*project.data.protected, *cost_columns(workspace)})
+    wanted = kept_columns(workspace)
     order = pc.sort_indices(events.filter(keep)[spec.event_time])
     events, features = events.filter(keep).take(order), features.filter(keep).take(order)
     rows = as_rows(spec, features, events, project.sticky_column, wanted)

@@ -160,6 +160,37 @@ class Reuse(Section):
     )
 
 
+class Slices(Section):
+    """Where a challenger must not be worse than the champion."""
+
+    columns: tuple[str, ...] = Field((), description="Columns whose values are slices.")
+    max_worse: Share = Field(0.1, description="Share by which a slice may cost more.")
+    min_group: Annotated[Whole, Field(ge=20)] = Field(
+        200, description="Smallest slice that is judged, and that is looked for."
+    )
+
+
+class Baseline(Section):
+    """The simpler way that a candidate must beat."""
+
+    model: Literal["rule", "logistic", "none"] = "rule"
+    error_rate: ErrorRate = Field(
+        0.2, description="Chance that a candidate no cheaper than the simpler way passes."
+    )
+
+
+class Overfit(Section):
+    """How much better a candidate may be on the rows it was fitted on."""
+
+    max_gap: Share = Field(0.25, description="ROC AUC on rows that train less that on others.")
+
+
+class CalibrationLimit(Section):
+    """How far probabilities may be off."""
+
+    max_error: Share = Field(0.1, description="Distance of a probability from the share seen.")
+
+
 class Gates(Section):
     """What a candidate must show before it may serve."""
 
@@ -173,6 +204,10 @@ class Gates(Section):
     robustness: Robustness = Robustness()
     quality_budget: QualityBudget = QualityBudget()
     reuse: Reuse = Reuse()
+    slices: Slices = Slices()
+    baseline: Baseline = Baseline()
+    overfit: Overfit = Overfit()
+    calibration: CalibrationLimit = CalibrationLimit()
     max_auc_loss: Share = Field(
         0.01, description="ROC AUC that may be lost to the champion, where it is a setpoint."
     )

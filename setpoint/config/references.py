@@ -139,6 +139,9 @@ def _uses(
     for name, bound in gates.robustness.bounds.items():
         kinds = ("category", "id") if bound.any else ("number", "integer")
         yield _Use(("gates", "robustness", "bounds", name), name, "what so a bound moves", kinds)
+    for i, column in enumerate(gates.slices.columns):
+        kinds = ("category", "boolean", "integer")
+        yield _Use(("gates", "slices", "columns", i), column, "a slice", kinds)
     for i, column in enumerate(release.segments):
         kinds = ("category", "boolean", "integer")
         yield _Use(("release", "segments", i), column, "a segment", kinds)

@@ -163,17 +163,22 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
         )
     features = compute(spec, known.events, known.labels)
     events = known.events.append_column("label", label)
-    source = () if project.data.source is None else (project.data.source,)
-    told = {*project.data.protected, *project.release.segments, *source}
-    wanted = sorted(told | {*cost_columns(workspace)})
     return as_rows(
         spec,
         features.filter(keep),
         events.filter(keep),
         project.sticky_column,
-        wanted,
+        kept_columns(workspace),
         explored(workspace, known.now),
     )
+
+
+def kept_columns(workspace: Workspace) -> list[str]:
+    """Raw columns that rows keep: for costs, groups, segments, slices, and where they are from."""
+    project = workspace.project
+    source = () if project.data.source is None else (project.data.source,)
+    parted = {*project.data.protected, *project.release.segments, *project.gates.slices.columns}
+    return sorted(parted | {*cost_columns(workspace), *source})
 
 
 def explored(workspace: Workspace, now: datetime) -> dict[str, float]:

@@ -17,6 +17,7 @@ from setpoint.stages.gates.beside import bundle_scores
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.champion import FACT, champion_findings
 from setpoint.stages.gates.run import record_verdict, run_gates
+from setpoint.stages.gates.slices import slices_findings
 from setpoint.stages.ingest import Ingested, ingest
 from setpoint.stages.train import Candidate, Training, assemble, fit, publish
 from setpoint.workspace import Workspace
@@ -82,6 +83,7 @@ def test_the_first_version_is_judged_without_a_champion(trained: Trained) -> Non
     found = _findings(trained.first)
     assert AGAINST not in found
     assert {"ranking", "fairness_sex", "largest_driver", "explanation_additivity"} <= set(found)
+    assert {"beats_simpler", "overfit", "calibration"} <= set(found)
     assert found["ranking"] == Outcome.PASSED
     assert all(f.value is not None for f in trained.first if f.outcome == Outcome.PASSED)
 
@@ -172,6 +174,26 @@ def test_rows_that_judged_too_many_candidates_judge_no_more(trained: Trained) ->
     assert against.outcome == Outcome.INCONCLUSIVE and "needs fresh rows" in against.reason
     assert workspace.state.recall(FACT) == holdout.to_json()
     workspace.state.remember(FACT, "")
+
+
+def test_a_declared_slice_is_judged_beside_the_champion(trained: Trained) -> None:
+    workspace = trained.workspace
+    workspace.registry.point(CHAMPION, trained.candidate.version)
+    gates = workspace.project.gates
+    slices = gates.slices.model_copy(update={"columns": ("sex",), "min_group": 20})
+    declared = gates.model_copy(update={"slices": slices})
+    project = workspace.project.model_copy(update={"gates": declared})
+    case = Case(
+        replace(workspace, project=project),
+        trained.candidate,
+        trained.training,
+        _decided(trained),
+        "manual",
+    )
+    [found] = slices_findings(case)
+    # The same model twice costs the same everywhere.
+    assert found.outcome == Outcome.PASSED and found.value == 0.0
+    assert "worst of 2 slices: sex=" in found.reason
 
 
 def test_a_refusal_is_written_to_the_ledger_with_its_evidence(trained: Trained) -> None:

@@ -65,14 +65,16 @@ def paired_saving(
             found = replace(found, outcome=Outcome.INCONCLUSIVE, reason=reason)
     if found.outcome != Outcome.INCONCLUSIVE:
         return found
-    return replace(found, reason=f"{found.reason}; {_asked(saved, error_rate)}")
+    asked = _asked(saved, error_rate)
+    return replace(found, reason=f"{found.reason}; {asked}") if asked else found
 
 
 def _asked(saved: np.ndarray[tuple[int], np.dtype[np.float64]], error_rate: float) -> str:
     rows = rows_needed(saved, error_rate)
     if rows is None:
         return "no saving is seen that more rows could prove"
-    return f"about {max(rows, len(saved)):,} rows would prove the saving seen"
+    # As many as there are did not do: few of them carry the saving, and the reason says so.
+    return f"about {rows:,} rows would prove the saving seen" if rows > len(saved) else ""
 
 
 def rows_needed(

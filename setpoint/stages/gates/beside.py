@@ -42,7 +42,7 @@ def champion_beside(workspace: Workspace, training: Training) -> Beside:
         return Beside(None, None)
     try:
         champion = read_bundle(workspace.bundle(version))
-        rows = _same_rows(workspace, training, champion)
+        rows = same_rows(workspace, training, champion)
     except BundleError as err:
         return Beside(version, None, f"champion {version} cannot be read: {err}")
     if rows is None:
@@ -51,7 +51,8 @@ def champion_beside(workspace: Workspace, training: Training) -> Beside:
     return Beside(version, judge(rows, scores, threshold, workspace.project.costs.matrix()))
 
 
-def _same_rows(workspace: Workspace, training: Training, champion: Bundle) -> Rows | None:
+def same_rows(workspace: Workspace, training: Training, champion: Bundle) -> Rows | None:
+    """The rows that judge, with the champion's inputs; ``None`` where it has none of some."""
     judge_rows = training.split.judge
     if champion.features == workspace.project.feature_spec():
         return judge_rows

@@ -20,6 +20,12 @@ from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.performance import performance_findings
 from setpoint.stages.gates.rebuild import rebuild_findings
 from setpoint.stages.gates.robustness import robustness_findings
+from setpoint.stages.gates.slices import slices_findings
+from setpoint.stages.gates.soundness import (
+    baseline_findings,
+    calibration_findings,
+    overfit_findings,
+)
 from setpoint.stages.train import Candidate, Training
 from setpoint.workspace import Workspace
 
@@ -28,6 +34,10 @@ Gate = Callable[[Case], list[Finding]]
 JUDGING: tuple[Gate, ...] = (
     performance_findings,
     champion_findings,
+    slices_findings,
+    baseline_findings,
+    overfit_findings,
+    calibration_findings,
     fairness_findings,
     explainability_findings,
     second_opinion_findings,
