@@ -22,8 +22,8 @@ from setpoint.domain.findings import Finding, Outcome, not_measured
 from setpoint.domain.gates.explainability import agreement_gate, stability_gate
 from setpoint.domain.training import Rows, fit_pipeline, raw_scores
 from setpoint.errors import BundleError, StateError
-from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.beside import same_rows
+from setpoint.stages.gates.case import Case
 
 AROUND = 60
 """Rows explained by surrogates."""

@@ -18,8 +18,8 @@ from setpoint.domain.gates.robustness import (
 )
 from setpoint.domain.training import Rows, joined
 from setpoint.errors import BundleError
-from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.beside import bundle_scores
+from setpoint.stages.gates.case import Case
 from setpoint.stages.reach import reaches
 
 ATTACKED = 300
