@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from setpoint.adapters.files import write_atomically
 from setpoint.adapters.mlflow_registry import CHAMPION, Registry
+from setpoint.adapters.seal_file import SealFile
+from setpoint.adapters.signing import Keys
 from setpoint.adapters.sqlite_state import StateStore
 from setpoint.config import Environment, Project, load_project, read_environment
+from setpoint.domain.signatures import Signature
 from setpoint.errors import PlatformError, StateError
 from setpoint.ports import Clock, DecisionLog, ModelRuntime, TrafficRouter
 
@@ -88,7 +91,21 @@ class Workspace:
     @cached_property
     def state(self) -> StateStore:
         """Incidents, releases, ledger."""
-        return StateStore(self.root / "state.db", self.project.name)
+        return StateStore(self.root / "state.db", self.project.name, self.keys)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Keys that sign the ledger, bundles and snapshots."""
+        return Keys((self.environment.signing_keys or self.root / "keys").absolute())
+
+    def sign(self, message: bytes) -> Signature:
+        """Sign with the key in force."""
+        return self.keys.sign(self.state.signing_key(), message)
+
+    @property
+    def seals(self) -> SealFile:
+        """Seals of the ledger."""
+        return SealFile(self.environment.seals or self.root / "seals")
 
     @cached_property
     def registry(self) -> Registry:

@@ -6,7 +6,8 @@ Every change is one transaction; a kill leaves the state before it or after it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from setpoint.adapters import sqlite_incidents, sqlite_ledger, sqlite_releases, sqlite_windows
+from setpoint.adapters.signing import Keys
 from setpoint.adapters.sqlite_decisions import store_errors
 from setpoint.domain.escalation import Mark
 from setpoint.domain.incidents import Attention, Incident, Status
-from setpoint.domain.ledger import Break, Entry, verify
+from setpoint.domain.ledger import REVOKED, ROTATED, Break, Entry
+from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import ReleaseError, StateError
@@ -37,22 +40,25 @@ class StateStore:
     Args:
         path: The SQLite file; made with its folder if missing.
         project: Name of the project, the first part of incident ids.
+        keys: What the ledger is signed with; none: it is not signed.
 
     Raises:
         StateError: The file is not a usable database.
     """
 
-    def __init__(self, path: Path, project: str) -> None:
+    def __init__(self, path: Path, project: str, keys: Keys | None = None) -> None:
         self.path = path
         self.project = project
+        self._keys = keys
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._connect() as db:
                 db.executescript("PRAGMA journal_mode=WAL;" + _SCHEMA)
-                keyed = sqlite_releases.is_keyed(db)
-            if keyed:
+                old = sqlite_releases.is_keyed(db) or sqlite_ledger.is_unsigned(db)
+            if old:
                 with self._change() as db:
                     sqlite_releases.allow_again(db)
+                    sqlite_ledger.allow_signatures(db)
         except StateError as err:
             raise StateError(
                 f"not a usable state database: {err.what}",
@@ -63,7 +69,10 @@ class StateStore:
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         with store_errors(self.path):
-            db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            db = sqlite3.connect(
+                self.path, timeout=30, isolation_level=None, factory=sqlite_ledger.Connection
+            )
+            db.keys = self._keys
             try:
                 db.execute("PRAGMA synchronous=FULL")
                 yield db
@@ -301,9 +310,67 @@ class StateStore:
         with self._connect() as db:
             return sqlite_ledger.entries(db)
 
+    def entry(self, seq: int | None = None) -> Entry | None:
+        """One entry, or the last one; ``None`` if there is none."""
+        with self._connect() as db:
+            return sqlite_ledger.entry(db, seq)
+
     def verify_ledger(self) -> Break | None:
-        """The first break of the chain, or ``None``."""
-        return verify(self.ledger())
+        """The first break of chain and signatures, or ``None``; seals are not looked at.
+
+        Entries of a time without signatures are no break here.
+        """
+        found = self.audit_ledger((), unsigned_until=sys.maxsize).breaks
+        return found[0] if found else None
+
+    def audit_ledger(self, seal_lines: Sequence[bytes], unsigned_until: int = 0) -> Audit:
+        """Whether chain, signatures and seals hold, and where they do not.
+
+        Args:
+            seal_lines: Lines of the seals; read before this is called, as the ledger grows.
+            unsigned_until: Entries up to here may be unsigned.
+        """
+        check = self._keys.known.check if self._keys is not None else lambda *_: True
+        with self._connect() as db:
+            return sqlite_ledger.audited(db, seal_lines, self.project, check, unsigned_until)
+
+    def signing_key(self) -> str:
+        """Id of the key in force; the first is made if there is none."""
+        with self._change() as db:
+            return sqlite_ledger.signing_key(db)
+
+    def rotate_key(self, time: datetime, person: str) -> tuple[str, str]:
+        """Have another key sign from now on; the old one signs the entry that says so.
+
+        Returns:
+            Ids of the old key and of the fresh one.
+        """
+        with self._change() as db:
+            keys = sqlite_ledger.keys_of(db)
+            old, new = sqlite_ledger.signing_key(db), keys.make()
+            evidence = {"from": old, "to": new, "person": person}
+            sqlite_ledger.append(db, time, ROTATED, f"{self.project}/keys", evidence)
+        keys.keep_only(new)
+        return old, new
+
+    def revoke_key(self, key: str, since: datetime, time: datetime, person: str) -> None:
+        """Trust a key no longer, and say so in the ledger.
+
+        Raises:
+            StateError: It is the key in force, or there is none of that id.
+        """
+        with self._change() as db:
+            keys = sqlite_ledger.keys_of(db)
+            if key == sqlite_ledger.signing_key(db) or key not in keys.known.ids():
+                known = ", ".join(keys.known.ids())
+                raise StateError(
+                    f"{key} is in force, or no key of this project; its keys are {known}",
+                    where="keys revoke",
+                    fix="run 'setpoint keys rotate' first, so that another key is in force",
+                )
+            evidence = {"key": key, "since": since.isoformat(), "person": person}
+            sqlite_ledger.append(db, time, REVOKED, f"{self.project}/keys", evidence)
+        keys.revoke(key)
 
     # windows
 

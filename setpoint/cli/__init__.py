@@ -11,6 +11,7 @@ from setpoint.cli import (  # noqa: F401
     account,
     data,
     incidents,
+    keys,
     oversight,
     platform,
     psi,

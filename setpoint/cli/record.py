@@ -24,12 +24,40 @@ def audit(
     project: ProjectFile = None,
     root: Root = None,
     last: Annotated[int, typer.Option(help="How many of the newest entries to list.")] = 40,
+    verify: Annotated[bool, typer.Option("--verify", help="List nothing.")] = False,
+    seal: Annotated[bool, typer.Option("--seal", help="Seal the ledger if it holds.")] = False,
+    seals: Annotated[Path | None, typer.Option(help="Another copy of the seals.")] = None,
+    unsigned_until: Annotated[
+        int, typer.Option(help="Number of the last entry of before entries were signed.")
+    ] = 0,
 ) -> None:
-    """List the ledger and verify its chain; ends non-zero if it is broken."""
+    """List the ledger and verify its chain, signatures and seals; ends non-zero if one fails."""
+    from setpoint.adapters.seal_file import read_lines
+    from setpoint.stages import sealing
+
     workspace = workspace_of(project, root, "audit")
-    entries = workspace.state.ledger()
+    if not verify:
+        _list(workspace.state.ledger(), last)
+    lines = read_lines(seals) if seals is not None else None
+    found = sealing.audit(workspace, lines, unsigned_until)
+    counts = f"{found.entries:,} entries, {found.signed:,} signatures, {found.seals:,} seals"
+    for one in found.breaks:
+        where = f"entry {one.seq}" if one.of == "entry" else f"line {one.seq} of the seals"
+        console.print(f"[red]broken at {where}[/red]:", end=" ")
+        console.print(one.reason, markup=False, soft_wrap=True)
+    if found.breaks:
+        console.print(f"{counts}; not verified")
+        raise typer.Exit(1)
+    console.print(f"{counts} verified")
+    if seal:
+        made = sealing.seal(workspace, workspace.clock.now(), at_once=True)
+        said = "nothing new to seal" if made is None else f"sealed at entry {made.seq}"
+        console.print(f"{said}, in {workspace.seals.path}", markup=False, soft_wrap=True)
+
+
+def _list(entries: list[Any], last: int) -> None:
     table = Table(header_style="bold", box=None, pad_edge=False)
-    for name in ("#", "event time", "what", "subject", "evidence", "digest"):
+    for name in ("#", "event time", "what", "subject", "evidence", "digest", "key"):
         table.add_column(
             name,
             overflow="fold",
@@ -37,14 +65,10 @@ def audit(
             justify="right" if name == "#" else "left",
         )
     for e in entries[-last:]:
-        when = e.time[:16].replace("T", " ")
-        table.add_row(str(e.seq), when, e.kind, e.subject, _evidence(e.evidence), e.digest[:8])
+        when, key = e.time[:16].replace("T", " "), e.key[:8] or "unsigned"
+        told = _evidence(e.evidence)
+        table.add_row(str(e.seq), when, e.kind, e.subject, told, e.digest[:8], key)
     console.print(table)
-    broken = workspace.state.verify_ledger()
-    if broken is not None:
-        console.print(f"[red]broken at entry {broken.seq}[/red]: {broken.reason}")
-        raise typer.Exit(1)
-    console.print(f"{len(entries)} entries, chain verified")
 
 
 def _evidence(content: Any) -> str:

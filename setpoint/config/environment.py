@@ -31,6 +31,10 @@ class Environment(Section):
             does (``SETPOINT_CLUSTER``).
         person: Who gives the commands, if not the user of the machine (``SETPOINT_PERSON``).
         service: Which service flow runs are (``SETPOINT_SERVICE``).
+        signing_keys: Folder of the keys that sign, if not ``keys`` in the state folder
+            (``SETPOINT_SIGNING_KEYS``).
+        seals: Folder of the ledger's seals, if not ``seals`` in the state folder
+            (``SETPOINT_SEALS``).
     """
 
     root: Path = Path(".setpoint")
@@ -47,6 +51,8 @@ class Environment(Section):
     cluster: Path | None = None
     person: str = ""
     service: str = LOOP
+    signing_keys: Path | None = None
+    seals: Path | None = None
 
 
 def read_environment() -> Environment:
@@ -67,7 +73,13 @@ def read_environment() -> Environment:
         cluster=Path(env["SETPOINT_CLUSTER"]) if env.get("SETPOINT_CLUSTER") else None,
         person=env.get("SETPOINT_PERSON", "").strip(),
         service=env.get("SETPOINT_SERVICE", "").strip() or LOOP,
+        signing_keys=_folder(env.get("SETPOINT_SIGNING_KEYS")),
+        seals=_folder(env.get("SETPOINT_SEALS")),
     )
+
+
+def _folder(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 MACHINE = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
@@ -81,9 +93,11 @@ def clean_variables(environment: Environment) -> dict[str, str]:
     Nothing else is handed on, so that what it computes depends on nothing else.
     """
     kept = {name: os.environ[name] for name in MACHINE if name in os.environ}
+    keys = environment.signing_keys
     settings = {
         "SETPOINT_DATA": str(environment.data_root.absolute()) if environment.data_root else "",
         "SETPOINT_DECISIONS": environment.decisions,
+        "SETPOINT_SIGNING_KEYS": str(keys.absolute()) if keys else "",
         "AWS_ENDPOINT_URL": environment.s3_endpoint,
         "AWS_REGION": environment.s3_region,
         "AWS_ACCESS_KEY_ID": environment.s3_access_key,

@@ -1,10 +1,11 @@
 """The ledger's chain shows every edit, deletion, insertion and reordering.
 
-Cutting off the end is not shown by the chain alone and is not claimed here.
+Cutting off the end is shown by seals, and a chain that was made again by its signatures.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from setpoint.domain.ledger import GENESIS, Entry, canonical, link, verify
+from setpoint.domain import seals
+from setpoint.domain.ledger import GENESIS, Entry, Row, canonical, link, verify
+from setpoint.domain.ledger_audit import audit
+from setpoint.domain.seals import Seal
+from setpoint.domain.signatures import Signature, entry_message
 
 FEW = settings(max_examples=40, deadline=None)
 
@@ -124,3 +129,98 @@ def test_the_digest_of_an_entry_never_changes_between_versions() -> None:
 
 def test_no_entries_are_no_break() -> None:
     assert verify([]) is None
+
+
+KEYS = {"a": b"1", "b": b"2"}
+
+
+def _sign(key: str, message: bytes) -> str:
+    """A stand-in for Ed25519: who has the secret can sign, nobody else."""
+    return hashlib.sha256(KEYS.get(key, b"attacker") + message).hexdigest()
+
+
+def _check(key: str, message: bytes, signature: str) -> bool:
+    return key in KEYS and _sign(key, message) == signature
+
+
+def _signed_chain(events: list[tuple[str, str, dict[str, Any]]], key: str = "a") -> list[Entry]:
+    entries: list[Entry] = []
+    for kind, subject, evidence in events:
+        last = entries[-1] if entries else None
+        entry = link(last, "2026-01-01T00:00:00+00:00", kind, subject, evidence)
+        said = _sign(key, entry_message(entry.digest))
+        entries.append(replace(entry, key=key, signature=said))
+    return entries
+
+
+def _audit(entries: list[Entry], lines: list[bytes] | None = None) -> list[tuple[str, int]]:
+    rows: list[Row] = [
+        (
+            *(e.seq, e.time, e.kind, e.subject, canonical(dict(e.evidence))),
+            *(e.previous, e.digest, e.key, e.signature),
+        )
+        for e in entries
+    ]
+    found = audit(rows, lambda seq: rows[seq - 1], lines or [], "cards", _check)
+    return [(one.of, one.seq) for one in found.breaks]
+
+
+@FEW
+@given(EVENTS)
+def test_a_signed_chain_holds_and_so_does_each_of_its_beginnings(events: list[Any]) -> None:
+    entries = _signed_chain(events)
+    assert all(_audit(entries[:n]) == [] for n in range(len(entries) + 1))
+
+
+@FEW
+@given(EVENTS, st.data())
+def test_any_change_of_a_signature_is_found_at_its_entry(
+    events: list[Any], data: st.DataObject
+) -> None:
+    entries = _signed_chain(events)
+    place = data.draw(st.integers(0, len(entries) - 1))
+    field = data.draw(st.sampled_from(["key", "signature"]))
+    value = data.draw(st.text(max_size=8) | st.sampled_from(["b", "", "f" * 64]))
+    assume(value != getattr(entries[place], field))
+    entries[place] = replace(entries[place], **{field: value})
+    assert _audit(entries) == [("entry", place + 1)]
+
+
+@FEW
+@given(EVENTS, st.data())
+def test_a_chain_made_again_without_the_key_is_found_where_it_begins(
+    events: list[Any], data: st.DataObject
+) -> None:
+    entries = _signed_chain(events)
+    place = data.draw(st.integers(0, len(entries) - 1))
+    for i in range(place, len(entries)):
+        was, before = entries[i], entries[i - 1] if i else None
+        subject = "forged" if i == place else was.subject
+        assume(subject != was.subject or i > place)
+        made = link(before, was.time, was.kind, subject, was.evidence)
+        entries[i] = replace(made, key=was.key, signature=was.signature)
+    assert verify(entries) is None  # the chain alone does not show it
+    assert _audit(entries) == [("entry", place + 1)]
+
+
+@FEW
+@given(EVENTS, st.data())
+def test_any_cut_below_a_seal_is_found(events: list[Any], data: st.DataObject) -> None:
+    entries = _signed_chain(events)
+    lines: list[bytes] = []
+    for entry in entries:
+        fresh = Seal("cards", entry.seq, entry.digest, entry.time, seals.after(lines))
+        lines.append(fresh.signed(lambda said: Signature("b", _sign("b", said))).line())
+    kept = data.draw(st.integers(0, len(entries) - 1))
+    assert _audit(entries, lines) == []
+    assert _audit(entries[:kept], lines) == [("entry", kept + 1)]
+
+
+def test_a_key_is_taken_only_if_the_one_before_signed_for_it() -> None:
+    rotated = _signed_chain([("promoted", "v1", {}), ("key_rotated", "keys", {"to": "b"})])
+    after = link(rotated[-1], "2026-01-02T00:00:00+00:00", "promoted", "v2", {})
+    by_b = replace(after, key="b", signature=_sign("b", entry_message(after.digest)))
+    by_a = replace(after, key="a", signature=_sign("a", entry_message(after.digest)))
+    assert _audit([*rotated, by_b]) == []
+    assert _audit([*rotated, by_a]) == [("entry", 3)]
+    assert _audit([rotated[0], _signed_chain([("promoted", "v1", {})] * 2, "b")[1]]) != []

@@ -1,0 +1,179 @@
+"""Whether a ledger is whole, by its chain, its signatures and its seals, and where it is not.
+
+The signature of the last entry stands for all before it, as each entry is bound to the digest and
+the signature of the one before. So only it is checked, and those of entries that change keys. If
+it does not hold while the chain does, somebody without the key made the chain again: a signature
+that holds vouches for all before it, so the first that does not is found by halving.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from setpoint.domain.ledger import ROTATED, Break, Row, follow, key_in_force
+from setpoint.domain.seals import Seal, sound_seals
+from setpoint.domain.signatures import Check, entry_message
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes:
+        entries: Entries that were followed.
+        signed: Those of them that are signed.
+        seals: Seals that hold.
+        breaks: What does not hold, and where; empty if all does.
+    """
+
+    entries: int
+    signed: int
+    seals: int
+    breaks: tuple[Break, ...]
+
+
+def audit(
+    rows: Iterable[Row],
+    row_at: Callable[[int], Row | None],
+    seal_lines: Iterable[bytes],
+    project: str,
+    check: Check,
+    *,
+    revoked: Mapping[str, str] | None = None,
+    unsigned_until: int = 0,
+) -> Audit:
+    """Follow a ledger from its start to its end.
+
+    Args:
+        rows: All rows, by number.
+        row_at: One row, by its number.
+        seal_lines: The lines of the seals, oldest first.
+        project: Whose ledger it is.
+        check: Whether a trusted key signed a message.
+        revoked: Time (ISO) from which a key is void, by its id.
+        unsigned_until: Entries up to here may be unsigned: they are older than signatures.
+    """
+    sealed: dict[int, list[tuple[int, Seal]]] = defaultdict(list)
+    breaks = []
+    for number, found in sound_seals(seal_lines, project, check):
+        if isinstance(found, Break):
+            breaks.append(found)
+        else:
+            sealed[found.seq].append((number, found))
+    walk = _Walk(row_at, check, revoked or {}, sealed)
+    for row, fault in follow(rows):
+        if not walk.take(row, fault):
+            break
+    walk.end()
+    late = walk.unsigned - unsigned_until
+    if late > 0:
+        first = unsigned_until + 1
+        reason = f"unsigned, as are {late - 1} after it" if late > 1 else "unsigned"
+        breaks.insert(0, Break(first, f"{reason}: who can write the file can have written it"))
+    breaks = [*walk.breaks, *breaks]
+    return Audit(walk.entries, walk.signed, walk.seals, tuple(breaks))
+
+
+@dataclass
+class _Walk:
+    """Where a walk along the ledger is; changed by each row, as there may be millions."""
+
+    row_at: Callable[[int], Row | None]
+    check: Check
+    revoked: Mapping[str, str]
+    sealed: Mapping[int, list[tuple[int, Seal]]]
+    key: str = ""
+    last: Row | None = None
+    entries: int = 0
+    signed: int = 0
+    unsigned: int = 0
+    seals: int = 0
+    whole: bool = True
+    breaks: list[Break] = field(default_factory=list)
+
+    def take(self, row: Row, fault: str) -> bool:
+        """Take the next row; False if the walk ends at it."""
+        fault = fault or self._signer_fault(row)
+        if fault:
+            self.whole = False
+            # Changed earlier with the digests made again, only the next one does not follow.
+            at = self._forged() or Break(row[0], fault)
+            self.breaks.append(at)
+            return False
+        self.entries += 1
+        if row[7]:
+            self.signed += 1
+            self.key = row[7] if row[2] != ROTATED else key_in_force(row[2], row[4], row[7])
+        else:
+            self.unsigned += 1
+        if row[0] in self.sealed:
+            self._compare(row)
+        self.last = row
+        return True
+
+    def _signer_fault(self, row: Row) -> str:
+        key = row[7]
+        if not key:
+            return "unsigned, and the entries before it are signed" if self.key or row[8] else ""
+        if key in self.revoked and _is_since(row[1], self.revoked[key]):
+            return f"signed by key {key} after it was revoked (from {self.revoked[key]} on)"
+        if key == self.key and row[2] != ROTATED:
+            return ""
+        if self.key and key != self.key:
+            return f"foreign signature: by key {str(key)[:16]}, in force was {self.key}"
+        # The first signature and each change of key decide who may sign after them.
+        return "" if self._holds(row) else self._foreign(row)
+
+    def _holds(self, row: Row) -> bool:
+        return self.check(row[7], entry_message(row[6]), row[8])
+
+    def _foreign(self, row: Row) -> str:
+        return (
+            "changed after it was signed, or a foreign signature: "
+            f"key {str(row[7])[:16]} is not trusted here, or did not sign this"
+        )
+
+    def _compare(self, row: Row) -> None:
+        for number, seal in self.sealed[row[0]]:
+            if seal.digest == row[6]:
+                self.seals += 1
+            else:
+                reason = f"is not what was sealed at {seal.time} (line {number} of the seals)"
+                self.breaks.append(Break(row[0], reason))
+
+    def _forged(self) -> Break | None:
+        """The first of the entries so far whose signature does not hold, ``None`` if all do."""
+        if self.last is None or not self.last[7] or self._holds(self.last):
+            return None
+        low, high = self.unsigned + 1, self.entries
+        while low < high:
+            middle = (low + high) // 2
+            row = self.row_at(middle)
+            if row is not None and self._holds(row):
+                low = middle + 1
+            else:
+                high = middle
+        return Break(low, self._foreign(self.row_at(low) or self.last))
+
+    def end(self) -> None:
+        """Check the last signature, and that nothing sealed is missing after it."""
+        if not self.whole:
+            return  # what follows a break is not known
+        forged = self._forged()
+        if forged is not None:
+            self.breaks.append(forged)
+        missing = [(s, n) for s, found in self.sealed.items() for n, _ in found if s > self.entries]
+        if missing:
+            seq, number = max(missing)
+            reason = f"missing with all up to entry {seq}: line {number} of the seals names it"
+            self.breaks.append(Break(self.entries + 1, f"{reason}; the end was cut off"))
+
+
+def _is_since(time: str, since: str) -> bool:
+    try:
+        return datetime.fromisoformat(time) >= datetime.fromisoformat(since)
+    except (ValueError, TypeError):
+        return True

@@ -1,0 +1,77 @@
+"""Seal the ledger: write its head, signed, to a place outside of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from setpoint.domain import seals
+from setpoint.domain.ledger_audit import Audit
+from setpoint.domain.seals import Seal
+from setpoint.errors import StateError
+from setpoint.workspace import Workspace
+
+SEAL_EVERY = timedelta(hours=1)
+"""Event time between two seals: what is younger than the last one can be cut off unseen."""
+
+
+def seal(workspace: Workspace, now: datetime, *, at_once: bool = False) -> Seal | None:
+    """Seal the ledger if its head moved and the last seal is old enough.
+
+    Args:
+        workspace: The project.
+        now: Event time.
+        at_once: Seal a head that moved whatever the age of the last seal.
+
+    Returns:
+        The seal; ``None`` if it is not the time, or nothing is new.
+
+    Raises:
+        StateError: The ledger is not what was sealed last: sealing it would cover that up.
+    """
+
+    def make(lines: Sequence[bytes]) -> Seal | None:
+        head = workspace.state.entry()
+        last = next(filter(None, map(seals.parse, reversed(lines))), None)
+        if last is not None:
+            _check_kept(workspace, last)
+            young = now - datetime.fromisoformat(last.time) < SEAL_EVERY
+            if head is None or last.seq == head.seq or (young and not at_once):
+                return None
+        if head is None:
+            return None
+        name, time = workspace.project.name, now.isoformat()
+        fresh = Seal(name, head.seq, head.digest, time, seals.after(lines))
+        return fresh.signed(workspace.sign)
+
+    return workspace.seals.add(make)
+
+
+def _check_kept(workspace: Workspace, last: Seal) -> None:
+    found = workspace.state.entry(last.seq)
+    if last.project == workspace.project.name and found and found.digest == last.digest:
+        return
+    kept = "another entry of that number" if found else "no entry of that number"
+    if last.project != workspace.project.name:
+        kept = f"the ledger of {workspace.project.name!r}"
+    raise StateError(
+        f"entry {last.seq} of {last.project!r} was sealed at {last.time}, and here is {kept}",
+        where=str(workspace.seals.path),
+        fix="run 'setpoint audit --verify'; restore state.db from a backup, or give a state folder "
+        "that was started anew a SETPOINT_SEALS of its own",
+    )
+
+
+def audit(
+    workspace: Workspace, seal_lines: Sequence[bytes] | None = None, unsigned_until: int = 0
+) -> Audit:
+    """Verify the ledger's chain, signatures and seals.
+
+    Args:
+        workspace: The project.
+        seal_lines: Another copy of the seals; none: those that are kept here.
+        unsigned_until: Entries up to here may be unsigned: they are older than signatures.
+    """
+    # Before the ledger is read: what is sealed meanwhile would look as if it were missing.
+    lines = workspace.seals.lines() if seal_lines is None else seal_lines
+    return workspace.state.audit_ledger(lines, unsigned_until)
