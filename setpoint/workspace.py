@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from setpoint.adapters.files import write_atomically
 from setpoint.adapters.mlflow_registry import CHAMPION, Registry
 from setpoint.adapters.seal_file import SealFile
-from setpoint.adapters.signing import Keys
+from setpoint.adapters.signing import TRUSTED, Keys
 from setpoint.adapters.sqlite_state import StateStore
 from setpoint.config import Environment, Project, load_project, read_environment
 from setpoint.domain.signatures import Signature
@@ -21,6 +21,7 @@ from setpoint.ports import Clock, DecisionLog, ModelRuntime, TrafficRouter
 
 if TYPE_CHECKING:
     from setpoint.adapters.delta import DeltaSnapshots
+    from setpoint.adapters.delta_state import Signing
     from setpoint.adapters.s3 import S3Options
 
 
@@ -155,7 +156,18 @@ class Workspace:
 
         home = self.project.data.snapshots or str((self.root / "snapshots").absolute())
         uri = f"{self.address(home).rstrip('/')}/{table}"
-        return DeltaSnapshots(uri, self.s3.delta_options() if uri.startswith("s3://") else None)
+        options = self.s3.delta_options() if uri.startswith("s3://") else None
+        return DeltaSnapshots(uri, options, self._signing())
+
+    def _signing(self) -> Signing:
+        from setpoint.adapters.delta_state import Signing
+
+        return Signing(
+            self.sign,
+            self.keys.trusted.check,
+            begun=lambda table: self.state.recall(f"signed:{table}") is not None,
+            begin=lambda table: self.state.remember(f"signed:{table}", "yes"),
+        )
 
     @property
     def s3(self) -> S3Options:
@@ -260,7 +272,11 @@ class Workspace:
 
         env = self.environment
         return ProcessRuntime(
-            self.root, self.live_store, decisions=env.decisions, keys=env.key_file
+            self.root,
+            self.live_store,
+            decisions=env.decisions,
+            keys=env.key_file,
+            trusted=self.keys.folder / TRUSTED,
         )
 
     @cached_property

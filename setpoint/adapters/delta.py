@@ -18,7 +18,8 @@ import pyarrow.dataset as pads
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from setpoint.adapters.delta_state import EMPTY, State
+from setpoint.adapters.delta_check import altered, check_record, same_columns, same_content
+from setpoint.adapters.delta_state import EMPTY, Signing, State
 from setpoint.adapters.quarantine import quarantine
 from setpoint.domain.table_digest import plain_table, table_digest
 from setpoint.domain.validation import bounded
@@ -49,6 +50,7 @@ class Snapshot:
         batches: Names of the batches applied, in order.
         notes: What was noted of each batch when it was applied; empty text for nothing.
         sizes: Rows of each batch; those of the first are the first to have arrived.
+        state: All that its commit says of it, with who signed that.
     """
 
     version: int
@@ -58,6 +60,7 @@ class Snapshot:
     batches: tuple[str, ...]
     notes: tuple[str, ...]
     sizes: tuple[int, ...] = ()
+    state: State = EMPTY
 
 
 class DeltaSnapshots:
@@ -66,10 +69,18 @@ class DeltaSnapshots:
     Args:
         uri: Local folder or ``s3://bucket/folder``.
         storage_options: As Delta Lake takes them (``S3Options.delta_options()``).
+        signing: How snapshots are signed; ``None``: they are not.
     """
 
-    def __init__(self, uri: str, storage_options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        storage_options: Mapping[str, str] | None = None,
+        signing: Signing | None = None,
+    ) -> None:
         self.uri = str(uri)
+        self.table = self.uri.rstrip("/").rpartition("/")[2]
+        self._signing = signing
         self._options = dict(storage_options or {})
         if self.uri.startswith("s3://"):
             self._options.setdefault("aws_conditional_put", "etag")
@@ -102,6 +113,8 @@ class DeltaSnapshots:
             else:
                 done = self._extend(*newest, table, batch)
             if done is not None:
+                if self._signing is not None:
+                    self._signing.begin(self.table)
                 return done
         raise self._too_busy(f"appending batch {batch_name}")
 
@@ -166,15 +179,30 @@ class DeltaSnapshots:
         """Read a snapshot back and compare its content with its digest.
 
         Raises:
-            StateError: The stored rows are not those that were appended.
+            StateError: The stored rows are not those that were appended; it names the files.
         """
-        found = table_digest(self.read(snapshot.version))
+        self.read_verified(snapshot)
+
+    def read_verified(self, snapshot: Snapshot) -> pa.Table:
+        """All rows of a snapshot, once they are known to be those that were appended.
+
+        Raises:
+            StateError: The rows are not those that were appended (it names the files), or no
+                trusted key signed what the commit says of them.
+        """
+        if self._signing is not None:
+            check_record(self.uri, self.table, snapshot.state, self._signing.check)
+        try:
+            rows = self.read(snapshot.version)
+            found = table_digest(rows)
+        except (StateError, DataError, pa.ArrowException) as error:
+            raise self._altered(snapshot, str(error)) from error
         if found != snapshot.digest:
-            raise StateError(
-                f"version {snapshot.version} has digest {found}, expected {snapshot.digest}",
-                where=self.uri,
-                fix="restore the folder from a backup; train nothing on it",
-            )
+            raise self._altered(snapshot, f"digest {found}, expected {snapshot.digest}")
+        return rows
+
+    def _altered(self, snapshot: Snapshot, reason: str) -> StateError:
+        return altered(self.uri, self._open(snapshot.version), snapshot.state, reason)
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -190,7 +218,7 @@ class DeltaSnapshots:
 
     def _create(self, table: pa.Table, batch: tuple[str, str, str]) -> Snapshot | None:
         rows = _with_arrival(table, 0)
-        state = EMPTY.extended(rows, rows, batch)
+        state = EMPTY.extended(rows, rows, batch).signed(self.table, self._signing)
         try:
             write_deltalake(
                 self.uri,
@@ -213,12 +241,16 @@ class DeltaSnapshots:
         version = delta.version()
         known = {batch_name: content for batch_name, content, *_ in old.batches}
         if name in known:
-            _same_content(name, known[name], digest)
+            same_content(name, known[name], digest)
             return self._snapshot(version, old)
+        if self._signing is not None and (old.signature or self._signing.begun(self.table)):
+            # Signing goes on from the record: one that was altered would be covered up.
+            check_record(self.uri, self.table, old, self._signing.check)
         rows = _with_arrival(table, old.rows)
         tail = self._rows(delta, None, pads.field(ARRIVAL) >= old.chain_rows, old.chain_rows)
-        _same_columns(tail.schema, rows.schema, name)
+        same_columns(tail.schema, rows.schema, name)
         state = old.extended(pa.concat_tables([tail, rows]), rows, batch)
+        state = state.signed(self.table, self._signing)
         try:
             write_deltalake(delta, rows, mode="append", commit_properties=state.commit())
         except CommitFailedError as error:
@@ -332,7 +364,7 @@ class DeltaSnapshots:
         names = tuple(name for name, *_ in state.batches)
         notes = tuple(note for *_, note in state.batches)
         sizes = tuple(rows for _, _, rows, _ in state.batches)
-        return Snapshot(version, state.digest, state.rows, self.uri, names, notes, sizes)
+        return Snapshot(version, state.digest, state.rows, self.uri, names, notes, sizes, state)
 
     def _no_version(self, version: int) -> DataError:
         return DataError(
@@ -360,25 +392,3 @@ class DeltaSnapshots:
 def _with_arrival(table: pa.Table, first: int) -> pa.Table:
     numbers = pa.array(range(first, first + table.num_rows), pa.int64())
     return table.replace_schema_metadata(None).append_column(ARRIVAL, numbers)
-
-
-def _same_content(name: str, known: str, found: str) -> None:
-    if known != found:
-        raise DataError(
-            f"other content (digest {known[:12]}) was applied under this name before, this is "
-            f"{found[:12]}",
-            where=f"batch {name}",
-            fix="deliver corrected data under a new name",
-        )
-
-
-def _same_columns(stored: pa.Schema, found: pa.Schema, name: str) -> None:
-    stored, found = stored.remove_metadata(), found.remove_metadata()
-    if stored.names == found.names and stored.types == found.types:
-        return
-    changed = sorted(set(map(str, stored)) ^ set(map(str, found))) or ["their order"]
-    raise DataError(
-        f"the columns differ from the stored ones in: {'; '.join(changed)}",
-        where=f"batch {name}",
-        fix="declare the columns as they were, or start a new snapshot folder",
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -41,6 +42,8 @@ class ProcessRuntime:
         decisions: Address of PostgreSQL if decisions are logged there. A version gets it without
             the password, which it takes from ``SETPOINT_DECISIONS`` of its supervisor.
         keys: File of API keys that versions ask for.
+        trusted: Folder of the public keys, one of which must have signed a bundle. A version that
+            was declared without goes on as it is.
     """
 
     kind: str = "process"
@@ -56,6 +59,7 @@ class ProcessRuntime:
         known_seconds: float = 10.0,
         decisions: str = "",
         keys: Path | None = None,
+        trusted: Path | None = None,
     ) -> None:
         self.state = state.absolute()
         self.store_file = store_file.absolute()
@@ -65,6 +69,7 @@ class ProcessRuntime:
         self.known_seconds = known_seconds
         self._settings = ["--log", without_password(decisions)] if decisions else []
         self._settings += ["--keys", str(keys.absolute())] if keys is not None else []
+        self._trusted = ["--trusted", str(trusted.absolute())] if trusted is not None else []
 
     def start(self, version: str, bundle: Path, digest: str = "") -> Endpoint:
         """Start a version and wait until it is ready, or find it declared already; see the port.
@@ -82,7 +87,10 @@ class ProcessRuntime:
             self._check_same(known, bundle.absolute())
             settings = [part for name in _SETTINGS for part in _flag_of(known, name)]
             if settings != self._settings:
-                declare(self.state, self._spec(name, version, bundle.absolute(), port, digest))
+                spec = self._spec(name, version, bundle.absolute(), port, digest)
+                if _flag(known, "--trusted") is None:  # of before signatures, and in service
+                    spec = replace(spec, argv=spec.argv[: len(spec.argv) - len(self._trusted)])
+                declare(self.state, spec)
                 wait_ready(self.state, name, self.ready_seconds)
                 return Endpoint(_HOST, int(port))
             # It may be slow or between two starts; taking it away would not make it better, and
@@ -123,7 +131,7 @@ class ProcessRuntime:
         flags = ["--bundle", str(bundle), "--store", str(self.store_file)]
         flags += ["--host", _HOST, "--port", port, "--version", version]
         flags += ["--digest", digest] if digest else []
-        flags += self._settings
+        flags += self._settings + self._trusted
         return ServiceSpec(
             name=name,
             argv=(*self.command, *flags),

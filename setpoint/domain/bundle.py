@@ -8,14 +8,15 @@
 ``decision.json``  ``DecisionSpec``: calibration, threshold, actions, reason codes
 ``profile.json``   the reference profile of the watch; not read here
 ``manifest.json``  ``Manifest``: where it came from and the digest of every file
+``signature.json`` who signed the digest; bundles of before signatures lack it
 ================== ==================================================================
 
-The bundle's digest is the SHA-256 of its canonical manifest, and so covers every byte.
+The bundle's digest is the SHA-256 of its canonical manifest, and so covers every byte but those of
+its signature.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import shutil
@@ -23,14 +24,21 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from setpoint.domain.exploration import MOST_EXPLORED
+from setpoint.domain.bundle_parts import DecisionSpec, Knots, check_parts, request_table
 from setpoint.domain.features import FeatureSpec
 from setpoint.domain.plain import REWRITE, canonical_json, from_plain, parse_json, to_plain
 from setpoint.domain.schema import TableSpec
+from setpoint.domain.signatures import (
+    SIGNATURE,
+    Sign,
+    Signature,
+    bundle_message,
+    read_signature,
+    write_signature,
+)
 from setpoint.errors import BundleError
 
 __all__ = [
@@ -56,42 +64,6 @@ FORMAT = 1
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"
 FILES = ("decision.json", "features.json", MODEL, "profile.json", "schema.json")
-
-
-@dataclass(frozen=True)
-class Knots:
-    """A monotone calibration map, applied with ``numpy.interp``.
-
-    Attributes:
-        x: Raw probabilities, strictly increasing, 0 to 1.
-        y: Calibrated probabilities at ``x``, never falling, 0 to 1.
-    """
-
-    x: tuple[float, ...] = (0.0, 1.0)
-    y: tuple[float, ...] = (0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class DecisionSpec:
-    """How a raw probability becomes an action and its reasons.
-
-    Attributes:
-        threshold: Calibrated score from which the positive action is taken, 0 to 1.
-        actions: What is answered: keys ``positive`` (the adverse action) and ``negative``.
-        baselines: A typical value of every model input, put in its place for reason codes;
-            ``None`` for a missing one.
-        knots: The calibration map; the identity by default.
-        reasons: What a reason code means, for people, by feature name.
-        exploration: Share of the decisions under the threshold that get the positive action all
-            the same, 0 to ``MOST_EXPLORED``; 0: none, and so in bundles that do not say.
-    """
-
-    threshold: float
-    actions: dict[str, str]
-    baselines: dict[str, float | str | None]
-    knots: Knots = Knots()
-    reasons: dict[str, str] = dataclasses.field(default_factory=dict)
-    exploration: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -149,6 +121,7 @@ class Bundle:
         table: The columns of a request.
         decision: Calibration, threshold, actions, reasons.
         profile: The reference profile, as stored.
+        signature: Who signed it, not checked; ``None`` if nobody did.
     """
 
     folder: Path
@@ -159,6 +132,7 @@ class Bundle:
     table: TableSpec
     decision: DecisionSpec
     profile: dict[str, Any]
+    signature: Signature | None = None
 
 
 def write_bundle(
@@ -177,10 +151,12 @@ def write_bundle(
     environment_digest: str,
     seeds: Mapping[str, int],
     parameters: Mapping[str, Any],
+    sign: Sign | None = None,
 ) -> Manifest:
     """Write a bundle beside ``folder`` and rename it into place, so it is whole or absent.
 
     Writing the same bundle again changes nothing. The label column of ``table`` is left out.
+    Signed with ``sign``, if that is given.
 
     Returns:
         The manifest; ``manifest.digest`` is the bundle's digest.
@@ -210,6 +186,8 @@ def write_bundle(
         files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
     )
     contents[MANIFEST] = canonical_json(to_plain(manifest), MANIFEST)
+    if sign is not None:
+        contents[SIGNATURE] = write_signature(sign(bundle_message(manifest.digest)))
     _publish(folder, contents, manifest.digest)
     return manifest
 
@@ -226,6 +204,7 @@ def read_bundle(folder: Path, expect: str | None = None) -> Bundle:
             not the expected one, or the parts contradict each other.
     """
     contents = _read_files(folder)
+    signed = contents.pop(SIGNATURE, None)
     manifest = _read_manifest(contents.pop(MANIFEST), folder)
     for name, data in sorted(contents.items()):
         found = hashlib.sha256(data).hexdigest()
@@ -258,76 +237,10 @@ def read_bundle(folder: Path, expect: str | None = None) -> Bundle:
         profile=from_plain(
             dict[str, Any], parse_json(contents["profile.json"], "profile.json"), "profile.json"
         ),
+        signature=None if signed is None else read_signature(signed, str(folder)),
     )
     check_parts(bundle.features, bundle.table, bundle.decision, manifest.created_at)
     return bundle
-
-
-def request_table(table: TableSpec) -> TableSpec:
-    """``table`` as a request has it: without the label."""
-    columns = tuple(column for column in table.columns if column.name != table.label)
-    return dataclasses.replace(table, columns=columns, label="")
-
-
-def check_parts(
-    features: FeatureSpec, table: TableSpec, decision: DecisionSpec, created_at: datetime
-) -> None:
-    """Check that the parts of a bundle fit together.
-
-    Raises:
-        BundleError: They do not; it names the field.
-    """
-    for problem in _problems(features, table, decision, created_at):
-        raise BundleError(problem, where="bundle", fix="correct the part named and package again")
-
-
-def _problems(
-    features: FeatureSpec, table: TableSpec, decision: DecisionSpec, created_at: datetime
-) -> list[str]:
-    needed = {features.event_id, features.event_time, *features.entities.values()}
-    needed |= {*features.numbers, *features.categories, table.event_id, table.event_time}
-    needed |= {window.column for window in features.windows if window.column}
-    problems = [
-        f"schema.json lacks the column {name!r}" for name in sorted(needed - {*table.names})
-    ]
-    problems += [
-        f"decision.json baselines lack the feature {name!r}"
-        for name in features.names
-        if name not in decision.baselines
-    ]
-    if (features.event_id, features.event_time) != (table.event_id, table.event_time):
-        problems.append("features.json and schema.json name different event_id or event_time")
-    problems += [
-        f"schema.json column {column.name!r} is of kind {column.kind}, the event time needs 'time'"
-        for column in table.columns
-        if column.name == features.event_time and column.kind != "time"
-    ]
-    if set(decision.actions) != {"positive", "negative"}:
-        problems.append(
-            f"decision.json actions are {sorted(decision.actions)}, not positive and negative"
-        )
-    if not 0 <= decision.threshold <= 1:
-        problems.append(f"decision.json threshold is {decision.threshold}, not 0 to 1")
-    if not 0 <= decision.exploration <= MOST_EXPLORED:
-        problems.append(
-            f"decision.json exploration is {decision.exploration}, not 0 to {MOST_EXPLORED}"
-        )
-    if created_at.tzinfo is None:
-        problems.append(f"manifest.json created_at {created_at} has no time zone")
-    return problems + _knot_problems(decision.knots)
-
-
-def _knot_problems(knots: Knots) -> list[str]:
-    x, y = knots.x, knots.y
-    if not x or len(x) != len(y):
-        return [f"decision.json knots have {len(x)} x and {len(y)} y, not as many and at least 1"]
-    if not all(0 <= value <= 1 for value in (*x, *y)):
-        return ["decision.json knots are not all within 0 to 1"]
-    if any(a >= b for a, b in pairwise(x)):
-        return ["decision.json knots x are not strictly increasing"]
-    if any(a > b for a, b in pairwise(y)):
-        return ["decision.json knots y fall somewhere"]
-    return []
 
 
 def _publish(folder: Path, contents: Mapping[str, bytes], digest: str) -> None:
@@ -368,7 +281,7 @@ def _read_files(folder: Path) -> dict[str, bytes]:
         raise BundleError("there is no bundle here", where=str(folder), fix="check the path")
     found = {path.name: path for path in folder.iterdir()}
     expected = {*FILES, MANIFEST}
-    for name in sorted(expected ^ found.keys()):
+    for name in sorted(expected ^ (found.keys() - {SIGNATURE})):
         what = "is missing" if name in expected else "does not belong to a bundle"
         raise BundleError(f"{name} {what}", where=str(folder), fix=REWRITE)
     for name, path in sorted(found.items()):

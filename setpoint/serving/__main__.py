@@ -15,6 +15,7 @@ LONGEST_SECONDS = 3600
 # read here too, as setpoint.config would bring all of its own dependencies along
 DECISIONS = "SETPOINT_DECISIONS"
 KEYS = "SETPOINT_KEYS"
+TRUSTED = "SETPOINT_TRUSTED"
 
 
 def main() -> int:
@@ -54,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=os.environ.get(KEYS) or None,
         help=f"file of API keys; default: {KEYS}; without either all may ask",
+    )
+    parser.add_argument(
+        "--trusted",
+        type=Path,
+        default=os.environ.get(TRUSTED) or None,
+        help="folder of public keys, one of which must have signed the bundle; default: "
+        f"{TRUSTED}; without either only its digest is checked",
     )
     parser.add_argument(
         "--reserve-megabytes",

@@ -18,7 +18,7 @@ from prometheus_client import disable_created_metrics
 
 from setpoint.adapters.sqlite_decisions import Durability, SqliteDecisionLog, connect
 from setpoint.adapters.sqlite_online import SqliteOnlineStore
-from setpoint.domain.bundle import read_bundle
+from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.errors import PlatformError
 from setpoint.serving.app import App
 from setpoint.serving.engine import REQUEST_SECONDS, Engine
@@ -57,6 +57,8 @@ class Settings:
         keys: File of the API keys; without one everybody may ask.
         log: Address of PostgreSQL if decisions are logged there; in the store if empty.
         reserve_megabytes: Disk space kept back for the store; 0 for none.
+        trusted: Folder of the public keys, one of which must have signed the bundle; without one
+            signatures are not asked for.
     """
 
     bundle: Path
@@ -71,6 +73,7 @@ class Settings:
     keys: Path | None = None
     log: str = field(default="", repr=False)
     reserve_megabytes: int = RESERVE_MEGABYTES
+    trusted: Path | None = None
 
 
 def run(settings: Settings, log: ServiceLog) -> None:
@@ -81,13 +84,13 @@ def run(settings: Settings, log: ServiceLog) -> None:
         log: Where to say what happens.
 
     Raises:
-        BundleError: The bundle is incomplete or altered.
+        BundleError: The bundle is incomplete or altered, or nobody who is trusted signed it.
         StateError: The store or the decision log cannot be opened.
         PlatformError: The port is taken, or the keys file is malformed.
     """
     began = time.monotonic()
     keys = Keyring(read_keys(settings.keys)) if settings.keys is not None else None
-    bundle = read_bundle(settings.bundle, settings.digest or None)
+    bundle = _read(settings)
     version = log.version = settings.version or bundle.manifest.version
     check_port(settings.host, settings.port)
     connection = connect(settings.store, settings.durability, settings.busy_milliseconds)
@@ -115,6 +118,7 @@ def run(settings: Settings, log: ServiceLog) -> None:
         decisions=place,
         durability=settings.durability,
         keys=settings.keys is not None,
+        signed_by=bundle.signature.key if settings.trusted and bundle.signature else None,
         pid=os.getpid(),
     )
     gc.freeze()  # what is alive now stays; collections look at requests only
@@ -127,6 +131,19 @@ def run(settings: Settings, log: ServiceLog) -> None:
         decisions.close()
         connection.close()
     log.say("info", "stop", unanswered=app.in_flight, left_out=log.left_out())
+
+
+def _read(settings: Settings) -> Bundle:
+    """The bundle, verified."""
+    bundle = read_bundle(settings.bundle, settings.digest or None)
+    if settings.trusted is not None:
+        # here, so that who asks for no signature does not wait for the library
+        from setpoint.adapters.signing import Trusted
+        from setpoint.domain.signatures import check_bundle
+
+        check = Trusted(settings.trusted).check
+        check_bundle(bundle.digest, bundle.signature, check, str(settings.bundle))
+    return bundle
 
 
 def _open_log(settings: Settings, connection: sqlite3.Connection) -> tuple[Log, str]:

@@ -40,7 +40,11 @@ class History:
 
 
 def history(
-    workspace: Workspace, now: datetime | None = None, at: tuple[int, int] | None = None
+    workspace: Workspace,
+    now: datetime | None = None,
+    at: tuple[int, int] | None = None,
+    *,
+    verified: bool = False,
 ) -> History:
     """All that the snapshots knew at ``now``, labels in the order in which they were told.
 
@@ -48,23 +52,29 @@ def history(
         workspace: The project.
         now: The moment; none: the last event or label, but no later than the clock.
         at: Versions of events and labels; none: the newest ones.
+        verified: Whether the snapshots must be signed, and their content as it was signed.
 
     Raises:
         DataError: No events or no labels were ever taken in, or there is no such version.
+        StateError: A snapshot is not signed, or was altered.
     """
-    events, labels = snapshot(workspace, at)
+    events, labels = snapshot(workspace, at, verified=verified)
     now = _present(workspace, events, labels) if now is None else now
     return as_known(workspace, events, labels, now, tuple(spans(workspace)))
 
 
-def snapshot(workspace: Workspace, at: tuple[int, int] | None = None) -> tuple[pa.Table, pa.Table]:
+def snapshot(
+    workspace: Workspace, at: tuple[int, int] | None = None, *, verified: bool = False
+) -> tuple[pa.Table, pa.Table]:
     """Events and labels as they are stored, at two versions or the newest.
 
     Raises:
         DataError: No events or no labels were ever taken in, or there is no such version.
+        StateError: Verified, one is not signed or was altered.
     """
-    events, labels = at or (None, None)
-    return _stored(workspace, "events", events), _stored(workspace, "labels", labels)
+    one, two = at or (None, None)
+    events = _stored(workspace, "events", one, verified)
+    return events, _stored(workspace, "labels", two, verified)
 
 
 def as_known(
@@ -109,18 +119,17 @@ def _present(workspace: Workspace, events: pa.Table, labels: pa.Table) -> dateti
     return last
 
 
-def _stored(workspace: Workspace, table: str, version: int | None) -> pa.Table:
+def _stored(workspace: Workspace, table: str, version: int | None, verified: bool) -> pa.Table:
     store = workspace.snapshots(table)
-    if version is not None:
-        return store.read(version)
-    latest = store.latest()
-    if latest is None:
+    found = store.latest() if version is None else store.get(version)
+    if found is None:
         raise DataError(
             f"there are no {table} yet",
             where=", ".join(workspace.project.data.events),
             fix="put at least one batch where the project file says the data are, and ingest it",
         )
-    return store.read(latest.version)
+    # The very rows that were verified are used: nothing is read twice.
+    return store.read_verified(found) if verified else store.read(found.version)
 
 
 def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None = None) -> Rows:

@@ -18,6 +18,7 @@ from setpoint.errors import ReleaseError
 from setpoint.ports import TrafficPlan
 from setpoint.stages import approval, online
 from setpoint.stages.oversight import objection
+from setpoint.stages.signed import check_signed
 from setpoint.stages.traffic import plan_id, start, steer, stops
 from setpoint.workspace import Workspace
 
@@ -61,6 +62,7 @@ def begin(
         ReleaseError: Another version is being released, this one is in service already, nobody has
             approved it, or a person has stopped it.
         StateError: It is not known what is in service.
+        BundleError: No trusted key signed the bundle as it lies there; nothing was begun.
     """
     policy = workspace.project.release
     champion = workspace.champion()
@@ -89,6 +91,8 @@ def begin(
             where=f"release of {version}",
             fix="'setpoint approve' or 'setpoint resume' gives it free; then release it again",
         )
+    if not workspace.state.unsettled_releases():  # else one is taken over, or this one is refused
+        check_signed(workspace, version)
     rollout, new = workspace.state.begin_release(fresh)
     if new:
         _check_champion(workspace, rollout)

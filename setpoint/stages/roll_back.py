@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Outcome
 from setpoint.domain.rollout import served_before
 from setpoint.errors import ReleaseError, SetpointError
+from setpoint.stages.signed import check_signed
 from setpoint.workspace import Workspace
 
 
 def last_good(workspace: Workspace, champion: str) -> str:
     """The newest version that served before the champion and was good to the end.
 
-    Its bundle is as it was registered, and in the last ``watch.window`` of its service no window
-    broke a setpoint and one at least could be judged. A version that was itself rolled back from is
-    not taken again.
+    Its bundle is as it was registered, and signed, and in the last ``watch.window`` of its service
+    no window broke a setpoint and one at least could be judged. A version that was itself rolled
+    back from is not taken again.
 
     Args:
         workspace: The project.
@@ -40,7 +40,7 @@ def last_good(workspace: Workspace, champion: str) -> str:
 def _fault(workspace: Workspace, version: str) -> str:
     """Why a former version is not good; empty if it is."""
     try:
-        read_bundle(workspace.bundle(version), workspace.registry.digest(version))
+        check_signed(workspace, version)
     except SetpointError as err:
         return err.what
     served = [one for one in workspace.state.windows() if one.version == version]

@@ -97,9 +97,10 @@ def assemble(
     Raises:
         TrainingError: There are none, or a source of new ones is poisoned.
         DataError: The label is constant.
+        StateError: A snapshot is not signed, or was altered.
     """
     at = None if snapshot is None else (snapshot.events_version, snapshot.labels_version)
-    known = history(workspace, now, at)
+    known = history(workspace, now, at, verified=True)
     rows = without(workspace, training_rows(workspace, known))
     check_new_data(workspace, rows)
     check_label(pa.table({"label": rows.label}), "label", workspace.project.target.column)
@@ -316,6 +317,7 @@ def register(
         environment_digest=record.conditions.environment,
         seeds=exported.seeds,
         parameters=exported.parameters,
+        sign=workspace.sign,
     )
     workspace.registry.tag(version, "bundle", str(workspace.bundle(version)))
     workspace.registry.tag(version, "bundle_digest", manifest.digest)

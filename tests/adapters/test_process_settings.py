@@ -15,6 +15,7 @@ from setpoint.adapters.gateway_client import GatewayClient
 from setpoint.adapters.process_runtime import ProcessRuntime
 from setpoint.adapters.scoring_metrics import read_counts
 from setpoint.adapters.services import declared, service_status, spec_file
+from setpoint.adapters.signing import Keys
 from setpoint.config import Project, read_environment
 from setpoint.errors import PlatformError
 from setpoint.ports import DecisionQuery, Endpoint
@@ -27,8 +28,10 @@ from tests.serving.tiny import make_bundle, row
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a real bundle."""
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+    """Folder of a real bundle, beside the keys that signed it."""
+    folder = tmp_path_factory.mktemp("bundle")
+    keys = Keys(folder / "keys")
+    return make_bundle(folder / "tiny", sign=lambda said: keys.sign(keys.first(), said))
 
 
 @contextmanager
@@ -57,6 +60,7 @@ def test_with_keys_the_platform_reads_counts_and_who_has_none_is_refused(
     (tmp_path / "keys.json").write_bytes(msgspec.json.encode([entry]))
     monkeypatch.setenv("SETPOINT_KEYS", str(tmp_path / "keys.json"))
     monkeypatch.setenv("SETPOINT_API_KEY", token)
+    monkeypatch.setenv("SETPOINT_SIGNING_KEYS", str(bundle.parent / "keys"))
     with platform(tmp_path) as workspace:
         endpoint = workspace.runtime.start("7", bundle)
         assert statuses(endpoint, [1, 2]) == [200, 200]
@@ -73,6 +77,7 @@ def test_with_postgresql_decisions_are_logged_there_and_read_from_there(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
 ) -> None:
     monkeypatch.setenv("SETPOINT_DECISIONS", postgres.new_place())
+    monkeypatch.setenv("SETPOINT_SIGNING_KEYS", str(bundle.parent / "keys"))
     with platform(tmp_path) as workspace:
         endpoint = workspace.runtime.start("7", bundle)
         assert statuses(endpoint, [1, 2]) == [200, 200]

@@ -18,6 +18,7 @@ from setpoint.adapters.processes import free_port
 from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundle
 from setpoint.domain.features import DelayedRisk, FeatureSpec, WindowFeature
 from setpoint.domain.schema import ColumnSpec, TableSpec
+from setpoint.domain.signatures import Sign
 
 EPOCH = datetime(2024, 5, 1, tzinfo=UTC)
 READY_SECONDS = 30
@@ -64,7 +65,7 @@ DECISION = DecisionSpec(
 )
 
 
-def make_bundle(folder: Path, version: str = "7") -> Path:
+def make_bundle(folder: Path, version: str = "7", sign: Sign | None = None) -> Path:
     """Train, export and package; large amounts are fraud, in CH more than elsewhere."""
     write_bundle(
         folder,
@@ -81,6 +82,7 @@ def make_bundle(folder: Path, version: str = "7") -> Path:
         environment_digest="c" * 64,
         seeds={"train": 1},
         parameters={"max_iter": 20},
+        sign=sign,
     )
     return folder
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from setpoint.adapters.mlflow_registry import CHAMPION, GATED_AGAINST
-from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Finding, Outcome, Verdict
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
@@ -14,7 +13,7 @@ from setpoint.domain.windows import WindowRecord
 from setpoint.stages import release, respond
 from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
-from tests.serving.tiny import make_bundle
+from tests.serving.test_bundle_format import write
 from tests.stages.small import PROJECT, T0, make_workspace
 
 FIRST = plan("blue_green", shadowing=False)
@@ -29,7 +28,8 @@ def two_versions(folder: Path, text: str = PROJECT) -> tuple[Workspace, FakeRout
     for _ in range(2):
         run = workspace.registry.log_run(parameters={}, metrics={}, tags={}, files={})
         version = workspace.registry.register(run, Path("pending"), {})
-        workspace.registry.tag(version, "bundle_digest", "0" * 64)
+        manifest = write(workspace.bundle(version), version=version, sign=workspace.sign)
+        workspace.registry.tag(version, "bundle_digest", manifest.digest)
         workspace.registry.tag(version, "gates", "passed")
         workspace.registry.tag(version, GATED_AGAINST, "v1")
     first = Rollout("v1", None, FIRST, stage=Stage.PROMOTED, settled=True)
@@ -53,8 +53,6 @@ ROLLS_BACK = PROJECT + "respond: {performance: roll_back, drift: roll_back}\n"
 def replaced(folder: Path, text: str = ROLLS_BACK) -> tuple[Workspace, FakeRouter, FakeRuntime]:
     """``v2`` took over from ``v1`` and is in service; a setpoint that it breaks is rolled back."""
     workspace, router, runtime = two_versions(folder, text)
-    bundle = read_bundle(make_bundle(workspace.bundle("v1"), "v1"))
-    workspace.registry.tag("v1", "bundle_digest", bundle.manifest.digest)
     second = Rollout("v2", "v1", FIRST, stage=Stage.PROMOTED)
     workspace.state.begin_release(second)
     release.enact(workspace, second)

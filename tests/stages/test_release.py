@@ -144,10 +144,9 @@ def test_a_version_without_a_digest_of_its_bundle_is_not_started(made: Made) -> 
     run = workspace.registry.log_run(parameters={}, metrics={}, tags={}, files={})
     version = workspace.registry.register(run, Path("pending"), {})
     workspace.registry.tag(version, GATED_AGAINST, "v1")
-    rollout = release.begin(workspace, version, "manual", "a run")
     with pytest.raises(StateError, match="no digest"):
-        release.enact(workspace, rollout)
-    assert version not in runtime.endpoints()
+        release.begin(workspace, version, "manual", "a run")
+    assert version not in runtime.endpoints() and workspace.state.unsettled_releases() == []
 
 
 def test_under_a_plan_only_versions_with_a_share_may_answer(made: Made) -> None:

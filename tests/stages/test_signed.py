@@ -1,0 +1,138 @@
+"""Nothing that was altered or is not signed is trained on or released."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from setpoint.adapters.signing import Keys
+from setpoint.domain.signatures import SIGNATURE
+from setpoint.errors import BundleError, DataError, StateError
+from setpoint.stages import release, train
+from setpoint.stages.ingest import ingest
+from setpoint.workspace import Workspace
+from tests.serving.test_bundle_format import write
+from tests.stages.releasing import two_versions
+from tests.stages.small import deliver, make_frame, make_workspace, stored
+
+
+@pytest.fixture
+def ingested(tmp_path: Path) -> Workspace:
+    workspace = make_workspace(tmp_path)
+    deliver(workspace, "1.parquet", make_frame(300))
+    ingest(workspace)
+    deliver(workspace, "2.parquet", make_frame(300, seed=1, start=300))
+    ingest(workspace)
+    return workspace
+
+
+def _files(workspace: Workspace, table: str) -> list[Path]:
+    return sorted((workspace.root / "snapshots" / table).glob("*.parquet"))
+
+
+def test_training_goes_on_signed_snapshots(ingested: Workspace) -> None:
+    rows, _ = train.assemble(ingested, None)
+    assert len(rows) > 500
+
+
+@pytest.mark.parametrize("table", ["events", "labels"])
+def test_a_flipped_byte_stops_training_and_its_file_is_named_or_no_row_differs(
+    ingested: Workspace, table: str
+) -> None:
+    rng, stopped = random.Random(2), 0
+    before = stored(ingested, table)
+    for file in _files(ingested, table):
+        data = file.read_bytes()
+        for _ in range(12):
+            at = rng.randrange(len(data))
+            file.write_bytes(
+                data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
+            )
+            try:
+                train.assemble(ingested, None)
+            except StateError as err:
+                stopped += 1
+                assert file.name in err.what and "altered" in err.what
+            else:  # bytes that hold no value, such as the name of the program that wrote them
+                assert stored(ingested, table) == before
+        file.write_bytes(data)
+    assert stopped > 10
+    train.assemble(ingested, None)
+
+
+def test_the_altered_one_of_several_files_is_the_one_that_is_named(ingested: Workspace) -> None:
+    first, second = _files(ingested, "events")
+    shutil.copy(first, second)  # whole, readable, and of another batch
+    with pytest.raises(StateError) as caught:
+        train.assemble(ingested, None)
+    assert second.name in caught.value.what and first.name not in caught.value.what
+
+
+def _edit_log(workspace: Workspace, old: str, new: str) -> None:
+    log = sorted((workspace.root / "snapshots" / "events" / "_delta_log").glob("*.json"))[-1]
+    text = log.read_text("utf-8")
+    assert old in text
+    log.write_text(text.replace(old, new), "utf-8")
+
+
+def test_a_record_that_was_altered_stops_training_and_is_not_signed_over(
+    ingested: Workspace,
+) -> None:
+    digest = ingested.snapshots("events").history()[0].digest
+    newest = ingested.snapshots("events").latest()
+    assert newest is not None
+    _edit_log(ingested, newest.digest, digest)
+    with pytest.raises(StateError, match="signature does not hold"):
+        train.assemble(ingested, None)
+    deliver(ingested, "3.parquet", make_frame(100, seed=2, start=600))
+    with pytest.raises((StateError, DataError), match="signature does not hold"):
+        ingest(ingested)
+
+
+def test_a_signature_that_was_taken_away_stops_training_and_is_not_made_again(
+    ingested: Workspace,
+) -> None:
+    _edit_log(ingested, "setpoint_signature", "something_else")
+    with pytest.raises(StateError, match="not signed"):
+        train.assemble(ingested, None)
+    deliver(ingested, "3.parquet", make_frame(100, seed=2, start=600))
+    with pytest.raises((StateError, DataError), match="not signed"):
+        ingest(ingested)
+
+
+def test_a_snapshot_of_a_key_that_was_revoked_stops_training(ingested: Workspace) -> None:
+    old, _ = ingested.state.rotate_key(ingested.clock.now(), "ann")
+    train.assemble(ingested, None)  # replaced, it is still trusted
+    ingested.state.revoke_key(old, ingested.clock.now(), ingested.clock.now(), "ann")
+    with pytest.raises(StateError, match="signature does not hold"):
+        train.assemble(ingested, None)
+
+
+def test_a_release_of_a_bundle_that_is_not_signed_is_refused_before_it_begins(
+    tmp_path: Path,
+) -> None:
+    workspace, _, runtime = two_versions(tmp_path)
+    (workspace.bundle("v2") / SIGNATURE).unlink()
+    with pytest.raises(BundleError, match="not signed"):
+        release.begin(workspace, "v2", "manual", "a run")
+    assert workspace.state.release("v2") is None and "v2" not in runtime.endpoints()
+    assert workspace.state.ledger() == []
+
+
+def test_a_release_of_a_bundle_by_a_stranger_is_refused(tmp_path: Path) -> None:
+    workspace, _, _ = two_versions(tmp_path)
+    stranger = Keys(tmp_path / "stranger")
+    key = stranger.make()
+    shutil.rmtree(workspace.bundle("v2"))
+    write(workspace.bundle("v2"), version="v2", sign=lambda said: stranger.sign(key, said))
+    with pytest.raises(BundleError, match="is not trusted here"):
+        release.begin(workspace, "v2", "manual", "a run")
+
+
+def test_a_bundle_signed_by_a_key_that_was_replaced_is_released(tmp_path: Path) -> None:
+    workspace, _, _ = two_versions(tmp_path)
+    workspace.state.rotate_key(workspace.clock.now(), "ann")
+    assert release.begin(workspace, "v2", "manual", "a run").challenger == "v2"
