@@ -194,6 +194,13 @@ def test_a_rotation_to_a_key_that_the_old_one_did_not_sign_for_is_found(
     ledger.chain_again(ROTATION)
     assert _one(ledger.breaks(lines=[])) == ("entry", ROTATION)
 
+    def sign(digest: str) -> tuple[str, str]:
+        made = own.sign(key, entry_message(digest))
+        return made.key, made.signature
+
+    ledger.chain_again(ROTATION + 1, sign)  # so that the last signature holds
+    assert _one(ledger.breaks(lines=[])) == ("entry", ROTATION)
+
 
 @pytest.mark.parametrize("seq", [1, 7, ROTATION, 15, ENTRIES - 1])
 def test_a_deletion_is_found_where_it_was(ledger: Ledger, seq: int) -> None:

@@ -1,0 +1,94 @@
+"""How quickly the record answers: verifying the ledger.
+
+Writes ``results/governance.json``, beside the figures that are there already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from setpoint.adapters.signing import Keys
+from setpoint.adapters.sqlite_state import StateStore
+from setpoint.domain.ledger import canonical, link
+from setpoint.domain.seals import Seal, after
+from setpoint.domain.signatures import entry_message
+
+RESULT = Path(__file__).parent / "results" / "governance.json"
+SEALS = 100
+"""About so many seals has the ledger that is verified, evenly over its length."""
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def measure_ledger(entries: int = 1_000_000) -> dict[str, Any]:
+    """Verify a signed ledger: chain, signatures, seals.
+
+    Args:
+        entries: How many; each with the evidence of a gate of one finding, all signed.
+
+    Returns:
+        ``ledger_entries``, ``ledger_seals``, ``ledger_seconds`` (wall) and
+        ``ledger_entries_per_second``.
+
+    Raises:
+        AssertionError: It does not hold; then the time says nothing.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        keys = Keys(Path(name) / "keys")
+        state = StateStore(Path(name) / "state.db", "cards", keys)
+        lines: list[bytes] = []
+        with closing(sqlite3.connect(state.path)) as db, db:
+            rows = _rows(keys, entries, lines)
+            db.executemany("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        began = time.perf_counter()
+        found = state.audit_ledger(lines)
+        seconds = time.perf_counter() - began
+    assert found.breaks == () and found.signed == entries and found.seals == len(lines)
+    return {
+        "ledger_entries": entries,
+        "ledger_seals": len(lines),
+        "ledger_seconds": round(seconds, 2),
+        "ledger_entries_per_second": round(entries / seconds),
+    }
+
+
+def _rows(keys: Keys, entries: int, lines: list[bytes]) -> Iterator[tuple[Any, ...]]:
+    """Rows as the ledger writes them, and the seals of some in ``lines``."""
+    key, last = keys.first(), None
+    for number in range(1, entries + 1):
+        finding = {"name": "ranking", "outcome": "passed", "value": number / entries, "n": number}
+        at = (START + timedelta(seconds=number)).isoformat()
+        evidence = {"findings": [finding], "stage": "canary"}
+        made = link(last, at, "release_step", "cards/v1", evidence)
+        signature = keys.sign(key, entry_message(made.digest)).signature
+        last = replace(made, key=key, signature=signature)
+        if number % max(1, entries // SEALS) == 0:
+            seal = Seal("cards", number, made.digest, at, after(lines))
+            lines.append(seal.signed(lambda said: keys.sign(key, said)).line())
+        content = (canonical(made.evidence), made.previous, made.digest, key, signature)
+        yield (number, at, made.kind, made.subject, *content)
+
+
+def main() -> None:
+    """Measure and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=1_000_000, help="of the ledger")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    given = parser.parse_args()
+    known = json.loads(given.out.read_text("utf-8")) if given.out.exists() else {}
+    result = known | measure_ledger(given.entries)
+    given.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

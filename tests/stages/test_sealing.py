@@ -1,0 +1,100 @@
+"""The ledger is sealed when it grew, and never over what is not as it was sealed."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from setpoint.cli import app
+from setpoint.errors import StateError
+from setpoint.stages import sealing
+from setpoint.workspace import Workspace
+from tests.stages.small import T0, make_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    made = make_workspace(tmp_path)
+    for number in range(5):
+        made.state.record(T0, "promoted", f"small/v{number}", {})
+    return made
+
+
+def _attack(workspace: Workspace, statement: str) -> None:
+    with closing(sqlite3.connect(workspace.state.path)) as db, db:
+        db.execute("DROP TRIGGER ledger_keeps")
+        db.execute("DROP TRIGGER ledger_stays")
+        db.execute(statement)
+
+
+def _audit(workspace: Workspace, *options: str) -> tuple[int, str]:
+    where = ["--project", str(workspace.project_file), "--root", str(workspace.root)]
+    done = CliRunner().invoke(app, ["audit", *where, *options])
+    return done.exit_code, done.output
+
+
+def test_nothing_is_sealed_where_nothing_was_written(tmp_path: Path) -> None:
+    assert sealing.seal(make_workspace(tmp_path), T0, at_once=True) is None
+
+
+def test_a_seal_is_made_once_an_interval_and_only_if_the_ledger_grew(workspace: Workspace) -> None:
+    first = sealing.seal(workspace, T0)
+    assert first is not None and first.seq == 5
+    late = T0 + sealing.SEAL_EVERY
+    assert sealing.seal(workspace, late) is None  # it did not grow
+    workspace.state.record(T0, "promoted", "small/v9", {})
+    assert sealing.seal(workspace, late - timedelta(seconds=1)) is None
+    second = sealing.seal(workspace, late)
+    assert second is not None and second.seq == 6
+    workspace.state.record(T0, "promoted", "small/v9", {})
+    third = sealing.seal(workspace, late, at_once=True)
+    assert third is not None and third.seq == 7
+    found = sealing.audit(workspace)
+    assert (found.seals, found.breaks) == (3, ())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM ledger WHERE seq > 3", f"UPDATE ledger SET digest = '{'0' * 64}' WHERE seq = 5"],
+)
+def test_a_ledger_that_is_not_what_was_sealed_is_not_sealed_over(
+    workspace: Workspace, statement: str
+) -> None:
+    sealing.seal(workspace, T0)
+    _attack(workspace, statement)
+    workspace.state.record(T0, "promoted", "small/v9", {})
+    with pytest.raises(StateError, match="entry 5 of 'small' was sealed"):
+        sealing.seal(workspace, T0 + sealing.SEAL_EVERY)
+    assert len(workspace.seals.lines()) == 1
+
+
+def test_the_command_verifies_in_one_line_and_seals(workspace: Workspace) -> None:
+    assert _audit(workspace, "--verify") == (0, "5 entries, 5 signatures, 0 seals verified\n")
+    code, said = _audit(workspace, "--verify", "--seal")
+    assert code == 0 and "sealed at entry 5" in said.replace("\n", "")
+    assert _audit(workspace, "--verify") == (0, "5 entries, 5 signatures, 1 seals verified\n")
+
+
+def test_the_command_says_what_is_broken_and_where_and_seals_nothing(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    sealing.seal(workspace, T0)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(workspace.seals.path.read_bytes())
+    workspace.seals.path.unlink()
+    _attack(workspace, "DELETE FROM ledger WHERE seq > 3")
+    assert _audit(workspace, "--verify")[0] == 0  # the file and its seals agree
+    code, said = _audit(workspace, "--verify", "--seal", "--seals", str(copy))
+    assert code == 1 and "broken at entry 4" in said and "up to entry 5" in said
+    assert workspace.seals.lines() == []
+
+
+def test_the_command_reports_entries_of_before_signatures(workspace: Workspace) -> None:
+    _attack(workspace, "UPDATE ledger SET key = '', signature = ''")
+    code, said = _audit(workspace, "--verify")
+    assert code == 1 and "broken at entry" in said
