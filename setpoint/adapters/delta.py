@@ -175,6 +175,17 @@ class DeltaSnapshots:
             raise self._no_version(version)
         return self._rows(delta, columns, self._time_filter(time_column, start, end))
 
+    def columns(self, version: int) -> tuple[str, ...]:
+        """Names of a version's columns, in order, ``_arrival`` included.
+
+        Raises:
+            DataError: There is no such version.
+        """
+        delta = self._open(version)
+        if delta is None:
+            raise self._no_version(version)
+        return tuple(field.name for field in delta.schema().fields)
+
     def verify(self, snapshot: Snapshot) -> None:
         """Read a snapshot back and compare its content with its digest.
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from setpoint.errors import StateError
 
-# Telemetry is decided when mlflow is imported.
+# Telemetry and progress bars are decided when mlflow is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
@@ -22,6 +24,25 @@ GATED_AGAINST, NOBODY = "gated_against", "nobody"
 """Tag of a version: the champion that its gates compared it with."""
 
 CHAMPION, CHALLENGER, CANDIDATE = "champion", "challenger", "candidate"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The record of one training.
+
+    Attributes:
+        id: Of the MLflow run.
+        parameters: What was chosen, as text.
+        metrics: What was measured.
+        started: Wall time, UTC.
+        ended: The same; ``None`` while it runs.
+    """
+
+    id: str
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
+    started: datetime
+    ended: datetime | None
 
 
 class Registry:
@@ -202,3 +223,47 @@ class Registry:
         """All versions, oldest first."""
         found = self._client().search_model_versions(f"name = '{self.name}'")
         return sorted((f"v{v.version}" for v in found), key=lambda v: int(v[1:]))
+
+    def run(self, version: str) -> Run:
+        """The record of the training that a version was made of."""
+        found = self._client().get_run(self._run_id(version))
+        info = found.info
+        return Run(
+            str(info.run_id),
+            dict(found.data.params),
+            dict(found.data.metrics),
+            _moment(info.start_time),
+            None if info.end_time is None else _moment(info.end_time),
+        )
+
+    def attach(self, version: str, folder: str, files: Sequence[Path]) -> None:
+        """Keep files as artifacts of a version's run; those of the same name are replaced."""
+        client, run_id = self._client(), self._run_id(version)
+        for path in files:
+            client.log_artifact(run_id, str(path), folder)
+
+    def attached(self, version: str, folder: str) -> list[str]:
+        """Paths of the artifacts that a folder of a version's run holds, sorted."""
+        found = self._client().list_artifacts(self._run_id(version), folder)
+        return sorted(str(f.path) for f in found)
+
+    def read_attached(self, version: str, path: str) -> bytes:
+        """Content of one artifact of a version's run."""
+        import mlflow
+
+        with tempfile.TemporaryDirectory() as folder:
+            file = mlflow.artifacts.download_artifacts(
+                run_id=self._run_id(version),
+                artifact_path=path,
+                dst_path=folder,
+                tracking_uri=self.uri,
+            )
+            return Path(file).read_bytes()
+
+    def _run_id(self, version: str) -> str:
+        found = self._client().get_model_version(self.name, version.removeprefix("v"))
+        return str(found.run_id)
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

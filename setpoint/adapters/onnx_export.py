@@ -44,6 +44,13 @@ def to_onnx(pipeline: Any, numbers: int, categories: int) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def operators(model: bytes) -> tuple[str, ...]:
+    """Kinds of the model's operators, in order, each once."""
+    import onnx
+
+    return tuple(dict.fromkeys(n.op_type for n in onnx.load_model_from_string(model).graph.node))
+
+
 def onnx_scores(model: bytes, rows: Rows) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Raw probability of the positive class by the exported model, [n]."""
     import onnxruntime as ort

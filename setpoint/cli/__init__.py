@@ -10,6 +10,7 @@ from rich.console import Console
 from setpoint.cli import (  # noqa: F401
     account,
     data,
+    documents,
     incidents,
     keys,
     oversight,

@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from setpoint.config.access import Access
 from setpoint.config.data import Data, Target
 from setpoint.config.decisions import Actions, Approval, Costs, Decisions, Exploration, Fallback
+from setpoint.config.documents import Documents
 from setpoint.config.features import Features
 from setpoint.config.fields import Fault, Name, Section, refuse
 from setpoint.config.gates import Gates
@@ -58,6 +59,7 @@ class Project(Section):
     respond: Respond = Respond()
     notify: Notify = Notify()
     access: Access | None = None
+    documents: Documents = Documents()
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -71,8 +73,16 @@ class Project(Section):
         refuse("Project", input_faults(spec.names))
         declared = list(self.gates.explainability.monotone)
         refuse("Project", monotone_faults(declared, spec.number_names))
-        refuse("Project", [*self._keep_faults(), *self._fallback_faults()])
+        own = [*self._keep_faults(), *self._fallback_faults(), *self._tier_faults()]
+        refuse("Project", own)
         return self
+
+    def _tier_faults(self) -> list[Fault]:
+        """A model that Annex III 5(b) of the EU AI Act names is high-risk."""
+        if self.documents.use != "credit_scoring" or self.risk_tier == "high":
+            return []
+        rule = "must be high: documents.use is credit_scoring"
+        return [Fault(("risk_tier",), self.risk_tier, rule)]
 
     def _keep_faults(self) -> list[Fault]:
         keep, needed = self.decisions.keep, self.watch.window + self.label_age

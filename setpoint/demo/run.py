@@ -11,6 +11,7 @@ from setpoint.demo.observer import Say
 from setpoint.demo.player import Player
 from setpoint.demo.script import Script, event_time, prepare
 from setpoint.demo.summary import event_days, summarise
+from setpoint.documents import write_documents
 from setpoint.domain.world import World
 from setpoint.errors import PlatformError
 from setpoint.platform import up
@@ -60,5 +61,6 @@ def run_demo(script: Script, root: Path, say: Say) -> tuple[dict[str, Any], Work
     series = daily_rate(day, fraud, fraud & played.reviewed[played.answered])
     marks = {n: d for n, d in played.days.items() if n in ("drift", "alarm", "healed")}
     write_report(root / "report.html", summary, series, marks, workspace.state.ledger())
+    write_documents(workspace, root / "documents")
     (root / "summary.json").write_text(json.dumps(summary, indent=1), "utf-8")
     return summary, workspace

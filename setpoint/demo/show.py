@@ -48,4 +48,5 @@ def _told(figures: dict[str, Any], workspace: Workspace, keep: bool) -> Iterator
     else:
         yield f"look around:  setpoint up --root {where}   (Prefect and MLflow UI)"
     yield f"report:       {where}/report.html   figures: {where}/summary.json"
+    yield f"documents:    {where}/documents   (model card, datasheet, EU AI Act pack, assessment)"
     yield f"ledger:       setpoint audit --root {where}"

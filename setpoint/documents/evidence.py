@@ -1,0 +1,197 @@
+"""What the last runs left, read once for the assessment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatch
+from itertools import pairwise
+
+from setpoint.documents.record import (
+    VERDICTS,
+    Record,
+    documented_version,
+    evidence_findings,
+    read_record,
+)
+from setpoint.domain.bundle import read_bundle
+from setpoint.domain.ledger import Entry
+from setpoint.domain.outcome import Finding
+from setpoint.errors import BundleError, DataError, StateError
+from setpoint.ports import DecisionQuery
+from setpoint.stages.replay import Replayed, replay
+from setpoint.workspace import Workspace
+
+PROMOTED = ("promoted", "roll_back")
+"""Entries after which a version is in service."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """Decisions of a version in the last ``watch.window`` of event time.
+
+    Attributes:
+        rows: How many.
+        sound: Of these, with a score from 0 to 1.
+        explained: Of the adverse ones, with reasons.
+        adverse: How many were adverse.
+        newest: Event time of the last.
+        replayed: That one computed again.
+    """
+
+    rows: int
+    sound: int
+    explained: int
+    adverse: int
+    newest: datetime
+    replayed: Replayed
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The record of the version in service, and what else was left.
+
+    Attributes:
+        record: Of the version in service, else of the newest.
+        now: Event time reached; ``None`` where no clock was started.
+        trials: Parameter sets that its training tried.
+        batches: Batches in the snapshot of events that it was trained on.
+        served: Its newest decisions; ``None`` where it decided nothing.
+        previous: The version that served before it, where its bundle is as it was registered.
+        environments: Environment digests of all versions, oldest first.
+    """
+
+    record: Record
+    now: datetime | None
+    trials: int
+    batches: int
+    served: Served | None
+    previous: str | None
+    environments: tuple[str, ...]
+
+    def gate(self, *patterns: str) -> list[Finding]:
+        """Findings of the version's verdict whose names match."""
+        return named(self.record.findings, patterns)
+
+    def ever(self, *patterns: str) -> list[tuple[Entry, Finding]]:
+        """Findings of all verdicts whose names match, oldest first."""
+        found = []
+        for entry in self.record.of(*VERDICTS):
+            verdict = evidence_findings_of(entry)
+            found += [(entry, f) for f in named(verdict, patterns)]
+        return found
+
+    def released(self, *patterns: str) -> list[tuple[Entry, Finding]]:
+        """Findings of the version's release whose names match, oldest first."""
+        steps = self.record.told("release_step", "promoted")
+        return [(e, f) for e in steps for f in named(evidence_findings(e), patterns)]
+
+    def watched(self, *patterns: str) -> list[Finding]:
+        """Measured findings of windows, of all versions, whose names match, oldest first."""
+        return [
+            f
+            for w in self.record.windows
+            for f in named(w.findings, patterns)
+            if f.value is not None
+        ]
+
+    @property
+    def healed(self) -> tuple[Entry, Entry] | None:
+        """The newest verdict for an incident, and the promotion that followed from it."""
+        incidents = {i.id for i in self.record.incidents}
+        accepted = {e.subject: e for e in self.record.of("accepted")
+                    if e.evidence.get("cause") in incidents}  # fmt: skip
+        for entry in reversed(self.record.of("promoted")):
+            if entry.subject in accepted and accepted[entry.subject].seq < entry.seq:
+                return accepted[entry.subject], entry
+        return None
+
+
+def named(findings: Sequence[Finding], patterns: Sequence[str]) -> list[Finding]:
+    """Findings whose names match a pattern such as ``fairness*``."""
+    return [f for f in findings if any(fnmatch(f.name, p) for p in patterns)]
+
+
+def evidence_findings_of(entry: Entry) -> tuple[Finding, ...]:
+    """Findings of a verdict of the gates."""
+    verdict = entry.evidence.get("verdict")
+    return tuple(Finding.from_dict(f) for f in verdict["findings"]) if verdict else ()
+
+
+def read_evidence(workspace: Workspace) -> Evidence | None:
+    """Read what the last runs left; ``None`` where there is no version yet.
+
+    Raises:
+        BundleError: The version's bundle was altered.
+        StateError: The version was half published, or a store cannot be read.
+    """
+    if not workspace.registry.versions():
+        return None
+    version = documented_version(workspace)
+    record = read_record(workspace, version)
+    registry, now = workspace.registry, _now(workspace)
+    return Evidence(
+        record=record,
+        now=now,
+        trials=_trials(workspace, record),
+        batches=_batches(workspace, record),
+        served=_served(workspace, version, now),
+        previous=_previous(workspace, record),
+        environments=tuple(registry.tags(v).get("environment", "") for v in registry.versions()),
+    )
+
+
+def _now(workspace: Workspace) -> datetime | None:
+    try:
+        return workspace.clock.now()
+    except StateError:
+        return None
+
+
+def _trials(workspace: Workspace, record: Record) -> int:
+    kept = "search/search.json"
+    if kept not in record.artifacts:
+        return 0
+    return len(json.loads(workspace.registry.read_attached(record.version, kept)))
+
+
+def _batches(workspace: Workspace, record: Record) -> int:
+    version = record.bundle.manifest.snapshot.version.split(".")[0]
+    try:
+        return len(workspace.snapshots("events").get(int(version)).batches)
+    except (DataError, StateError, ValueError):
+        return 0
+
+
+def _previous(workspace: Workspace, record: Record) -> str | None:
+    served = [e.subject.rpartition("/")[2] for e in record.of(*PROMOTED)]
+    before = next((a for a, b in reversed([*pairwise(served)]) if b == record.version != a), None)
+    if before is None:
+        return None
+    try:
+        read_bundle(workspace.bundle(before), workspace.registry.digest(before))
+    except (BundleError, StateError):
+        return None
+    return before
+
+
+def _served(workspace: Workspace, version: str, now: datetime | None) -> Served | None:
+    newest: tuple[datetime, str] | None = None
+    rows = sound = explained = adverse = 0
+    positive = workspace.project.actions.positive
+    start = None if now is None else now - workspace.project.watch.window
+    columns = ("id", "event_time", "score", "action", "reasons")
+    query = DecisionQuery(start=start, version=version, columns=columns)
+    for batch in workspace.decisions.batches(query):
+        for row in batch.to_pylist():
+            rows += 1
+            sound += row["score"] is not None and 0 <= row["score"] <= 1
+            adverse += row["action"] == positive
+            explained += row["action"] == positive and bool(row["reasons"])
+            newest = max(newest or (row["event_time"], row["id"]), (row["event_time"], row["id"]))
+    if newest is None:
+        return None
+    again = replay(workspace, newest[1])
+    return Served(rows, sound, explained, adverse, newest[0], again)

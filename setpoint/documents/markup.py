@@ -1,0 +1,180 @@
+"""A document as a tree, and the two forms in which it is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from setpoint.adapters.files import write_atomically
+from setpoint.report.page import write_page
+
+STYLE = """body{max-width:64rem}.missing{background:#fff8c5;border-left:4px solid #d29922;
+padding:.35rem .7rem}.small{font-size:.9rem;color:#59636e}td{overflow-wrap:anywhere}
+th{background:#f6f8fa;font-size:.85rem}td.lone{color:#b42318}nav a{margin-right:.9rem;
+white-space:nowrap}td:first-child{white-space:nowrap}table.facts td:first-child{width:16rem;
+color:#59636e;white-space:normal}p{white-space:pre-line}"""
+NOT_SHOWN = "not shown"
+"""What a table says where there is nothing to show."""
+
+_MARKS = re.compile(r"([\\`*\[\]|<>&])")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A place for words that nobody has written yet.
+
+    Attributes:
+        field: Of the section ``documents`` of the project file.
+    """
+
+    field: str
+
+    @property
+    def text(self) -> str:
+        """What its place says."""
+        return f"Missing: write documents.{self.field} in the project file"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; as many cells in each as in the header.
+
+    Attributes:
+        header: Names of the columns; empty for pairs of a name and a value.
+        rows: Cells.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+Block = Text | Missing | Table
+
+
+@dataclass(frozen=True)
+class Part:
+    """A heading with what stands under it."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document.
+
+    Attributes:
+        name: Of its files, without ending.
+        title: For people.
+        about: One line under the title: what it was made of.
+        parts: In order.
+    """
+
+    name: str
+    title: str
+    about: str
+    parts: tuple[Part, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Fields of ``documents`` whose words it lacks, in order."""
+        found = [b.field for p in self.parts for b in p.blocks if isinstance(b, Missing)]
+        return tuple(dict.fromkeys(found))
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> Table:
+    """Names beside values; pairs without a value are left out."""
+    return Table((), tuple((name, value) for name, value in pairs if value))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> Block:
+    """A table, or a sentence where it would have no row."""
+    found = tuple(tuple(row) for row in rows)
+    return Table(tuple(header), found) if found else Text(empty)
+
+
+def write(document: Document, folder: Path) -> list[Path]:
+    """Write both forms, each whole or not at all; returns the files."""
+    markdown = folder / f"{document.name}.md"
+    write_atomically(markdown, to_markdown(document).encode())
+    page = folder / f"{document.name}.html"
+    return [markdown, write_page(page, document.title, to_html(document), STYLE)]
+
+
+def to_html(document: Document) -> str:
+    """The body of a page; whatever a value holds, it is text."""
+    links = "".join(
+        f'<a href="#{_anchor(part.title)}">{escape(part.title)}</a>' for part in document.parts
+    )
+    parts = "".join(
+        f'<h2 id="{_anchor(part.title)}">{escape(part.title)}</h2>'
+        + "".join(_block_html(block) for block in part.blocks)
+        for part in document.parts
+    )
+    head = f"<h1>{escape(document.title)}</h1><p class=small>{escape(document.about)}</p>"
+    return f"{head}<nav class=small>{links}</nav>{parts}"
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def _block_html(block: Block) -> str:
+    if isinstance(block, Missing):
+        return f"<p class=missing>{escape(block.text)}</p>"
+    if isinstance(block, Text):
+        return f"<p>{escape(block.text)}</p>"
+    head = "".join(f"<th>{escape(name)}" for name in block.header)
+    rows = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in block.rows)
+    kind = "" if block.header else " class=facts"
+    return f"<table{kind}>" + (f"<tr>{head}</tr>" if head else "") + f"{rows}</table>"
+
+
+def _cell(text: str) -> str:
+    kind = " class=lone" if text == NOT_SHOWN else ""
+    return f"<td{kind}>" + "<br>".join(escape(line) for line in text.split("\n"))
+
+
+def to_markdown(document: Document) -> str:
+    """GitHub's Markdown; whatever a value holds, it is text."""
+    lines = [f"# {_plain(document.title)}", "", _plain(document.about), ""]
+    for part in document.parts:
+        lines += [f"## {_plain(part.title)}", ""]
+        for block in part.blocks:
+            lines += [*_block_markdown(block), ""]
+    return "\n".join(lines)
+
+
+def _block_markdown(block: Block) -> list[str]:
+    if isinstance(block, Missing):
+        return [f"> **{_plain(block.text)}**"]
+    if isinstance(block, Text):
+        return [_paragraph(line) for line in block.text.split("\n")]
+    header = block.header or ("",) * len(block.rows[0]) if block.rows else block.header
+    rows = [header, ("---",) * len(header)]
+    told = [tuple(_plain(cell) for cell in row) for row in block.rows]
+    return ["| " + " | ".join(row) + " |" for row in (*rows, *told)]
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown reads as nothing else; a line break inside a cell is kept."""
+    return " <br> ".join(_MARKS.sub(r"\\\1", part.strip()) for part in text.split("\n"))
+
+
+def _paragraph(text: str) -> str:
+    """The same of a line of its own, which is no heading and no item of a list either."""
+    found = re.match(r"(#+|[+-]|\d+[.)])(?=\s|$)", plain := _plain(text))
+    if found is None:
+        return plain
+    last = found.end() - 1
+    return f"{plain[:last]}\\{plain[last:]}"
