@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
-from itertools import pairwise
 
 from setpoint.documents.record import (
     VERDICTS,
@@ -16,16 +15,12 @@ from setpoint.documents.record import (
     evidence_findings,
     read_record,
 )
-from setpoint.domain.bundle import read_bundle
 from setpoint.domain.ledger import Entry
 from setpoint.domain.outcome import Finding
-from setpoint.errors import BundleError, DataError, StateError
+from setpoint.errors import DataError, StateError
 from setpoint.ports import DecisionQuery
 from setpoint.stages.replay import Replayed, replay
 from setpoint.workspace import Workspace
-
-PROMOTED = ("promoted", "roll_back")
-"""Entries after which a version is in service."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,6 @@ class Evidence:
         trials: Parameter sets that its training tried.
         batches: Batches in the snapshot of events that it was trained on.
         served: Its newest decisions; ``None`` where it decided nothing.
-        previous: The version that served before it, where its bundle is as it was registered.
-        environments: Environment digests of all versions, oldest first.
     """
 
     record: Record
@@ -68,8 +61,6 @@ class Evidence:
     trials: int
     batches: int
     served: Served | None
-    previous: str | None
-    environments: tuple[str, ...]
 
     def gate(self, *patterns: str) -> list[Finding]:
         """Findings of the version's verdict whose names match."""
@@ -131,15 +122,13 @@ def read_evidence(workspace: Workspace) -> Evidence | None:
         return None
     version = documented_version(workspace)
     record = read_record(workspace, version)
-    registry, now = workspace.registry, _now(workspace)
+    now = _now(workspace)
     return Evidence(
         record=record,
         now=now,
         trials=_trials(workspace, record),
         batches=_batches(workspace, record),
         served=_served(workspace, version, now),
-        previous=_previous(workspace, record),
-        environments=tuple(registry.tags(v).get("environment", "") for v in registry.versions()),
     )
 
 
@@ -163,18 +152,6 @@ def _batches(workspace: Workspace, record: Record) -> int:
         return len(workspace.snapshots("events").get(int(version)).batches)
     except (DataError, StateError, ValueError):
         return 0
-
-
-def _previous(workspace: Workspace, record: Record) -> str | None:
-    served = [e.subject.rpartition("/")[2] for e in record.of(*PROMOTED)]
-    before = next((a for a, b in reversed([*pairwise(served)]) if b == record.version != a), None)
-    if before is None:
-        return None
-    try:
-        read_bundle(workspace.bundle(before), workspace.registry.digest(before))
-    except (BundleError, StateError):
-        return None
-    return before
 
 
 def _served(workspace: Workspace, version: str, now: datetime | None) -> Served | None:

@@ -1,7 +1,7 @@
 """The 28 tests of Breck et al. 2017, "The ML Test Score", each read off the evidence.
 
-A test that ran by itself in the last runs gives 1; one that a person did, or that only
-``setpoint assess`` itself does, gives 0.5; nothing gives 0. A declaration alone gives nothing.
+A test that ran by itself in the last runs gives 1, one that a person did 0.5, all else 0: a
+declaration alone gives nothing.
 """
 
 from __future__ import annotations
@@ -153,14 +153,12 @@ def _quick(e: Evidence) -> Shown:
 
 
 def _reviewed(e: Evidence) -> Shown:
-    commit, entry = e.record.bundle.manifest.commit, e.record.verdict_entry
+    commit, approved = e.record.bundle.manifest.commit, e.record.told("approved")
     kept = any(p.startswith("project/") for p in e.record.artifacts)
-    if "dirty" in commit or not kept or entry is None:
+    if "dirty" in commit or not kept or not approved:
         return NOTHING
-    approved = e.record.told("approved")
-    if approved:
-        return Shown(1.0, f"commit {commit[:16]}, approved ({link(approved[-1])})")
-    return Shown(0.5, f"commit {commit[:16]} and project file kept with the run; nobody approved")
+    told = f"commit {commit[:16]} and project file kept with the run"
+    return Shown(1.0, f"{told}, approved ({link(approved[-1])})")
 
 
 def _correlates(e: Evidence) -> Shown:
@@ -213,10 +211,11 @@ def _slices(e: Evidence) -> Shown:
 
 
 def _reproducible(e: Evidence) -> Shown:
-    told = e.record.told("rebuilt")
-    if told and told[-1].evidence.get("equal") is True:
-        return Shown(1.0, f"rebuilt to the same digest ({link(told[-1])})")
-    return _findings([f for f in e.gate(*REBUILT) if f.passed], e.record.verdict_entry)
+    found = _findings([f for f in e.gate(*REBUILT) if f.passed], e.record.verdict_entry)
+    told = [x for x in e.record.told("rebuilt") if x.evidence.get("equal") is True]
+    if found.points or not told:
+        return found
+    return Shown(0.5, f"rebuilt to the same digest by a person ({link(told[-1])})")
 
 
 def _specified(e: Evidence) -> Shown:
@@ -263,11 +262,14 @@ def _canaried(e: Evidence) -> Shown:
 
 def _rolled_back(e: Evidence) -> Shown:
     done = e.record.of("rolled_back", "roll_back")
-    if done:
-        return Shown(1.0, f"{done[-1].kind.replace('_', ' ')} of {done[-1].subject} "
-                     f"({link(done[-1])})")  # fmt: skip
-    return _if(e.previous is not None, f"bundle of {e.previous} is as it was registered; no "
-               "rollback was walked", 0.5)  # fmt: skip
+    asked = {x.subject for x in e.record.of("release_answered")}
+    alone = [x for x in done if x.subject not in asked]
+    if not done:
+        return NOTHING
+    last = (alone or done)[-1]
+    by = "" if alone else "a person had it done: "
+    told = f"{by}{last.kind.replace('_', ' ')} of {last.subject} ({link(last)})"
+    return Shown(1.0 if alone else 0.5, told)
 
 
 # monitoring
@@ -287,13 +289,14 @@ def _skew(e: Evidence) -> Shown:
 
 def _fresh(e: Evidence) -> Shown:
     """Looks reach up to the present without a gap, and a retraining came of one."""
-    windows, now, healed = e.record.windows, e.now, e.healed
-    if not windows or now is None or healed is None:
+    windows, now, again = e.record.windows, e.now, e.record.of("accepted")[1:]
+    if not windows or now is None or now - windows[-1].end > e.record.project.watch.window:
         return NOTHING
     age = now - e.record.bundle.manifest.created_at
     told = f"trained on what was known {age.days} days ago; last look {moment(windows[-1].end)}"
-    seen = now - windows[-1].end <= e.record.project.watch.window
-    return _if(seen, f"{told}; retrained by itself ({link(healed[0])})")
+    if e.healed is not None:
+        return Shown(1.0, f"{told}; retrained by itself ({link(e.healed[0])})")
+    return _if(bool(again), f"{told}; trained again ({link(again[-1])})" if again else "", 0.5)
 
 
 def _stable(e: Evidence) -> Shown:

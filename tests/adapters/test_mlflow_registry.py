@@ -68,3 +68,26 @@ def test_a_run_keeps_what_it_was_made_of(registry: Registry, tmp_path: Path) -> 
     assert run.data.params == {"l2": "0.5"} and run.data.metrics == {"roc_auc": 0.9}
     assert run.data.tags["seed"] == "0" and run.info.status == "FINISHED"
     assert [f.path for f in client.list_artifacts(run_id, "notes")] == ["notes/note.txt"]
+
+
+def test_the_run_of_a_version_is_read_as_it_was_recorded(
+    registry: Registry, tmp_path: Path
+) -> None:
+    run_id = _run(registry, tmp_path)
+    run = registry.run(registry.register(run_id, tmp_path, {}))
+    assert (run.id, run.parameters, run.metrics) == (run_id, {"l2": "0.5"}, {"roc_auc": 0.9})
+    assert run.ended is not None and run.started <= run.ended
+    assert run.started.tzinfo is not None
+
+
+def test_files_are_kept_with_the_run_of_a_version_and_replaced_by_name(
+    registry: Registry, tmp_path: Path
+) -> None:
+    version = registry.register(_run(registry, tmp_path), tmp_path, {})
+    page = tmp_path / "page.md"
+    for text in ("one", "two"):
+        page.write_text(text)
+        registry.attach(version, "documents", [page])
+    assert registry.attached(version, "documents") == ["documents/page.md"]
+    assert registry.attached(version, "") == ["documents", "notes"]
+    assert registry.read_attached(version, "documents/page.md") == b"two"

@@ -49,6 +49,10 @@ def test_a_right_project_file_is_read() -> None:
 
 # what it was, what it becomes, the field named, what is shown of value and rule
 MISTAKES = {
+    "tier below that of the use": (
+        "setpoints:", "risk_tier: limited\ndocuments: {use: credit_scoring}\nsetpoints:",
+        "risk_tier", "limited", "must be high",
+    ),
     "unknown field": ("target: {", "target: {colour: red, ", "target.colour", "red", "not a field"),
     "missing field": ("  event_id: id\n", "", "data.event_id", "", "required"),
     "wrong type": ("min: 0", "min: low", "data.columns.amount.min", "'low'", "must be a number"),

@@ -1,0 +1,219 @@
+"""The assessment counts evidence: take a piece of it away, and its points are gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from setpoint.documents.assessment import assess, assessment_document, judge_evidence
+from setpoint.documents.markup import to_html
+from setpoint.documents.ml_test_score import SECTIONS
+from setpoint.domain.ledger import Break
+from tests.documents.conftest import Made
+from tests.documents.full import (
+    Change,
+    Told,
+    full,
+    left,
+    recorded,
+    restaged,
+    story,
+    unwatched,
+    without_finding,
+    without_kind,
+)
+from tests.stages.small import T0, make_workspace
+
+ALL = [test.name for tests in SECTIONS.values() for test in tests]
+SKEW = {"All input feature code is tested", "Training and serving are not skewed"}
+SLOW = {"No feature's cost is too much", "Computing performance has not regressed"}
+TAKEN: dict[str, tuple[Change, set[str]]] = {
+    "no batch": (left(batches=0), {"Feature expectations are captured in a schema",
+                                   "The data pipeline has appropriate privacy controls"}),
+    "no value of inputs": (without_finding("feature_value"), {"All features are beneficial"}),
+    "no slow answers counted": (without_finding("slow_answers"), SLOW),
+    "no driver judged": (without_finding("largest_driver"),
+                         {"Features adhere to meta-level requirements"}),
+    "no skew measured": (unwatched("skew"), SKEW),
+    "nobody approved": (without_kind("approved"), {"Model specs are reviewed and submitted"}),
+    "one trial": (left(trials=1), {"All hyperparameters have been tuned"}),
+    "nothing to compare": (without_finding("saves_against_champion"),
+                           {"The impact of model staleness is known"}),
+    "no simpler model": (without_finding("simpler_model"), {"A simpler model is not better"}),
+    "no slice": (without_finding("slice_quality"),
+                 {"Model quality is sufficient on important data slices"}),
+    "no group": (without_finding("fairness_sex"),
+                 {"The model is tested for considerations of inclusion"}),
+    "no rebuild": (without_finding("rebuild"), {"Training is reproducible"}),
+    "no explanation": (without_finding("explanation_additivity"),
+                       {"Model specs are unit tested"}),
+    "not packaged": (without_kind("packaged"), {"The ML pipeline is integration tested"}),
+    "a promotion without a verdict": (without_kind("accepted", "v0"),
+                                      {"Model quality is validated before serving"}),
+    "no decision": (left(served=None), {"The model is debuggable",
+                                        "Models are numerically stable"}),
+    "all traffic at once": (restaged("at once"), {"Models are canaried before serving"}),
+    "no rollback": (without_kind("rolled_back"), {"Serving models can be rolled back"}),
+    "no dependency looked at": (without_finding("dependencies"),
+                                {"Dependency changes result in notification"}),
+    "no drift measured": (unwatched("psi"), {"Data invariants hold for inputs"}),
+    "looks that ended long ago": (left(now=T0 + timedelta(days=90)),
+                                  {"Models are not too stale"}),
+    "an unsound score unseen": (without_finding("unsound_scores"),
+                                {"Models are numerically stable"}),
+}  # fmt: skip
+
+
+def points(made: Made, change: Change = full) -> dict[str, float]:
+    """Points by test."""
+    found = judge_evidence(change(made))
+    return {test.name: test.points for tests in found.sections.values() for test in tests}
+
+
+def test_there_are_four_sections_of_seven_tests() -> None:
+    assert [len(tests) for tests in SECTIONS.values()] == [7, 7, 7, 7]
+    assert len(set(ALL)) == 28
+
+
+def test_a_loop_that_did_all_of_it_has_28_of_28_and_the_highest_level(made: Made) -> None:
+    found = judge_evidence(full(made))
+    assert [t.name for ts in found.sections.values() for t in ts if t.points < 1] == []
+    assert (found.points, found.passing, found.score, found.level.number) == (28, 28, 7, 4)
+    assert found.next == ()
+
+
+@pytest.mark.parametrize("what", TAKEN)
+def test_what_was_not_done_gives_no_points_and_is_named(made: Made, what: str) -> None:
+    change, gone = TAKEN[what]
+    told = points(made, change)
+    assert {name for name, got in told.items() if got == 0} == gone
+    assert sum(told.values()) == 28 - len(gone)
+    scored = [t for ts in judge_evidence(change(made)).sections.values() for t in ts]
+    assert all(t.missing and not t.evidence for t in scored if t.name in gone)
+
+
+def test_every_test_can_be_lost(made: Made) -> None:
+    lost = {name for _, gone in TAKEN.values() for name in gone}
+    spec = made.record.bundle.features
+    other = replace(made.record.bundle, features=replace(spec, calendar=()))
+    assert points(made, recorded(bundle=other))["New features can be added quickly"] == 0
+    blind = points(made, unwatched("ranking"))
+    assert blind["Offline and online metrics correlate"] == 0
+    both = recorded(windows=())(made)
+    nothing = judge_evidence(both).sections["monitoring"]
+    assert nothing[-1].name == "Prediction quality has not regressed on served data"
+    assert nothing[-1].points == 0
+    assert set(ALL) - lost == {
+        "New features can be added quickly",
+        "Offline and online metrics correlate",
+        "Prediction quality has not regressed on served data",
+    }
+
+
+def test_the_score_is_the_least_of_the_sections(made: Made) -> None:
+    found = judge_evidence(without_finding("rebuild")(made))
+    assert found.sums == {"data": 7, "model": 7, "infrastructure": 6, "monitoring": 7}
+    assert (found.score, found.points) == (6, 27)
+
+
+def test_what_a_person_did_counts_half(made: Made) -> None:
+    by_hand = [*story(), Told("release_answered", "small/v5", {"person": "ada"})]
+    assert points(made, lambda m: full(m, by_hand))["Serving models can be rolled back"] == 0.5
+    again = [
+        replace(t, evidence={**t.evidence, "cause": "manual"}) if t.kind == "accepted" else t
+        for t in story()
+    ]
+    assert points(made, lambda m: full(m, again))["Models are not too stale"] == 0.5
+
+
+def test_a_score_online_that_gates_had_not_promised_does_not_correlate(made: Made) -> None:
+    evidence = full(made)
+    window = evidence.record.windows[0]
+    far = tuple(replace(f, interval=(0.5, 0.6)) for f in window.findings)
+    there = recorded(windows=(replace(window, findings=far),))
+    assert points(made, there)["Offline and online metrics correlate"] == 0
+
+
+def test_a_decision_that_comes_out_otherwise_is_not_debuggable(made: Made) -> None:
+    served = full(made).served
+    assert served is not None
+    parts = tuple(replace(p, equal=False) for p in served.replayed.parts)
+    other = replace(served, replayed=replace(served.replayed, parts=parts))
+    assert points(made, left(served=other))["The model is debuggable"] == 0
+
+
+LEVELS: dict[str, tuple[Change, int]] = {
+    "uncommitted code": (lambda m: _commit(m, "c" * 40 + "-dirty"), 0),
+    "no search": (left(trials=0), 1),
+    "a broken ledger": (recorded(broken=Break(3, "edited")), 2),
+    "a person walked the release": (
+        lambda m: full(m, [*story(), Told("release_answered", "small/v1", {})]), 2
+    ),
+    "no incident": (recorded(incidents=()), 3),
+    "a person was asked": (
+        lambda m: full(m, [*story(), Told("incident_needs_person", "small-1", {})]), 3
+    ),
+    "nobody counted failed answers": (without_finding("failed_answers"), 3),
+    "no watch": (recorded(windows=()), 3),
+}  # fmt: skip
+
+
+def _commit(made: Made, commit: str):  # type: ignore[no-untyped-def]
+    found = full(made)
+    bundle = found.record.bundle
+    bundle = replace(bundle, manifest=replace(bundle.manifest, commit=commit))
+    return replace(found, record=replace(found.record, bundle=bundle))
+
+
+@pytest.mark.parametrize("what", LEVELS)
+def test_a_level_needs_all_of_its_evidence_and_says_what_is_missing(made: Made, what: str) -> None:
+    change, level = LEVELS[what]
+    found = judge_evidence(change(made))
+    assert found.level.number == level and found.next
+    assert len(found.reached) == level
+
+
+def test_a_failed_answer_is_downtime(made: Made) -> None:
+    told = [
+        replace(t, evidence={**t.evidence, "evidence": _failing(t.evidence["evidence"])})
+        if t.kind == "release_step" else t
+        for t in story()
+    ]  # fmt: skip
+    assert judge_evidence(full(made, told)).level.number == 3
+
+
+def _failing(verdict: dict) -> dict:  # type: ignore[type-arg]
+    findings = [
+        {**f, "value": 0.001} if f["name"] == "failed_answers" else f for f in verdict["findings"]
+    ]
+    return {**verdict, "findings": findings}
+
+
+def test_a_project_without_a_version_has_nothing(tmp_path: Path) -> None:
+    found = assess(make_workspace(tmp_path))
+    assert (found.points, found.level.number) == (0, 0)
+    assert found.next == ("there is no model version yet",)
+    assert "there is no model version yet" in to_html(assessment_document("small", found))
+
+
+def test_a_real_workspace_is_read_from_its_stores(made: Made) -> None:
+    found = assess(made.workspace)
+    told = {t.name: t for ts in found.sections.values() for t in ts}
+    assert told["Feature expectations are captured in a schema"].points == 1
+    assert "fairness_sex" in told["The model is tested for considerations of inclusion"].evidence
+    assert told["Models are canaried before serving"].points == 0
+    assert found.level.number <= 2
+
+
+def test_an_altered_bundle_is_no_evidence(made: Made) -> None:
+    file = made.workspace.bundle(made.candidate.version) / "decision.json"
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(whole + b" ")
+        found = assess(made.workspace)
+    finally:
+        file.write_bytes(whole)
+    assert found.points == 0 and "was altered" in found.next[0]
