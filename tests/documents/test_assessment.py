@@ -12,6 +12,7 @@ from setpoint.documents.assessment import assess, assessment_document, judge_evi
 from setpoint.documents.markup import to_html
 from setpoint.documents.ml_test_score import SECTIONS
 from setpoint.domain.ledger import Break
+from setpoint.domain.outcome import not_measured
 from tests.documents.conftest import Made
 from tests.documents.full import (
     Change,
@@ -127,6 +128,19 @@ def test_what_a_person_did_counts_half(made: Made) -> None:
         for t in story()
     ]
     assert points(made, lambda m: full(m, again))["Models are not too stale"] == 0.5
+
+
+def test_a_gate_that_could_not_see_is_no_evidence(made: Made) -> None:
+    blind = not_measured("fairness_sex", "too few rows").to_dict()
+    told = []
+    for one in story():
+        evidence = dict(one.evidence)
+        if one.kind == "accepted":
+            kept = [f for f in evidence["verdict"]["findings"] if f["name"] != "fairness_sex"]
+            evidence["verdict"] = {"outcome": "error", "findings": [*kept, blind]}
+        told.append(replace(one, evidence=evidence))
+    inclusion = "The model is tested for considerations of inclusion"
+    assert points(made, lambda m: full(m, told))[inclusion] == 0
 
 
 def test_a_score_online_that_gates_had_not_promised_does_not_correlate(made: Made) -> None:

@@ -247,6 +247,16 @@ def test_an_altered_bundle_gets_no_documents(made: Made, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bundle_that_was_not_registered_gets_no_documents(made: Made, tmp_path: Path) -> None:
+    registry, version = made.workspace.registry, made.candidate.version
+    registry.tag(version, "bundle_digest", "0" * 64)
+    try:
+        with pytest.raises(BundleError, match="another bundle's"):
+            write_documents(made.workspace, tmp_path)
+    finally:
+        registry.tag(version, "bundle_digest", made.candidate.digest)
+
+
 def test_an_unknown_version_is_refused_with_those_that_there_are(
     made: Made, tmp_path: Path
 ) -> None:

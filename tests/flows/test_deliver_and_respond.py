@@ -47,7 +47,11 @@ def test_a_refused_candidate_ends_the_run_refused_and_the_reason_is_in_the_ui(
     assert (state.name, state.is_failed()) == ("Refused", True)
     assert "ranking" in (state.message or "")
     assert any("0.999" in text for text in _artifacts("gates"))
-    assert [e.kind for e in open_workspace().state.ledger()] == ["refused"]
+    workspace = open_workspace()
+    assert [e.kind for e in workspace.state.ledger()] == ["refused"]
+    card = workspace.registry.read_attached("v1", "documents/model-card.md").decode()
+    assert "refused: " in card and "0.999" in card
+    assert "documents/datasheet.html" in workspace.registry.attached("v1", "documents")
 
 
 def test_a_candidate_refused_for_fairness_alone_is_trained_once_more_on_weighted_rows(
