@@ -43,6 +43,11 @@ NEEDS: dict[str, tuple[list[str], str]] = {
     "account at": (["account", "at", "2026-02-01"], "audit"),
     "account version": (["account", "version", "v1"], "audit"),
     "account compare": (["account", "compare", "v1", "v2"], "audit"),
+    "documents": (["documents", "out"], "audit"),
+    "assess": (["assess"], "audit"),
+    "keys show": (["keys", "show"], "audit"),
+    "keys rotate": (["keys", "rotate"], "admin"),
+    "keys revoke": (["keys", "revoke", "ab", "--since", "2026-02-01"], "admin"),
     "report": (["report", "--out", "out.html"], "audit"),
 }
 FREE = {

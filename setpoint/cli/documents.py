@@ -23,7 +23,7 @@ def documents(
     """Write model card, datasheet, EU AI Act pack, security map and assessment from the record."""
     from setpoint.documents import write_documents
 
-    made = write_documents(workspace_of(project, root), out, version)
+    made = write_documents(workspace_of(project, root, "audit"), out, version)
     for file, document in made.items():
         lacks = len(document.missing)
         note = f"   {lacks} parts are missing" if lacks and file.suffix == ".html" else ""
@@ -35,7 +35,7 @@ def assess(project: ProjectFile = None, root: Root = None) -> None:
     """Maturity level and ML Test Score, from what the last runs left; names what is missing."""
     from setpoint.documents import assess as look
 
-    found = look(workspace_of(project, root))
+    found = look(workspace_of(project, root, "audit"))
     table = Table(header_style="bold", box=None, pad_edge=False)
     for name in ("", "test", "points", "evidence"):
         table.add_column(name, overflow="fold", no_wrap=name == "points")
