@@ -2,12 +2,11 @@
 
 ``measure_questions`` asks each question as the command that a person types, over a log of a million
 decisions. ``measure_replays`` computes decisions again, ``measure_rebuilds`` trains versions again,
-each from the record alone. ``python -m benchmarks.account`` prints all three.
+each from the record alone. ``benchmarks.governance`` runs them.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sqlite3
@@ -192,15 +191,3 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "replays": measure_replays,
     "rebuilds": measure_rebuilds,
 }
-
-
-def main() -> None:
-    """Measure what is asked for and print it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
-    arguments = parser.parse_args()
-    print(json.dumps({name: PARTS[name]() for name in arguments.parts}, indent=1))
-
-
-if __name__ == "__main__":
-    main()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import pickle
 import tempfile
 import time
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.extraction import QUERIES, extraction, read_taiwan
 from setpoint.adapters.duckdb_features import compute
 from setpoint.adapters.onnx_export import onnx_scores, to_onnx
 from setpoint.config import Project, load_project
@@ -49,6 +51,7 @@ from setpoint.errors import BundleError
 from setpoint.stages.worldfiles import PROJECT
 
 RESULT = Path(__file__).parent / "results" / "attacks.json"
+BESIDE = Path(__file__).parents[2] / "shared" / "data"
 PARAMETERS = Parameters(max_iter=60)
 HOLDOUT = 0.3
 DAYS, TRUSTED, SPAN, DRIFT_DAY = 85, 50, 5, 60.0
@@ -368,12 +371,26 @@ def unsafe_artifact(seeds: int) -> Iterator[Row]:
                *(ran / len(names)), len(names))  # fmt: skip
 
 
+def copying(seeds: int) -> Iterator[Row]:
+    """A copy built by asking: how much of the model's score it explains on real rows."""
+    folder = os.environ.get("SETPOINT_SHARED_DATA")
+    inputs, label = read_taiwan(Path(folder) if folder else BESIDE)
+    for row in extraction(inputs, label, min(seeds, 3)):
+        yield _row(f"copy, {row['attack']}", "a key that copies is found and stopped",
+                   "score explained by the copy, share", row["off"]["variance"],
+                   row["on"]["variance"], QUERIES)  # fmt: skip
+        yield _row(f"copy, {row['attack']}", "scores rounded to one decimal alone",
+                   "score explained by the copy, share", row["off"]["variance"],
+                   row["rounded"]["variance"], QUERIES)  # fmt: skip
+
+
 ATTACKS: tuple[Callable[[int], Iterator[Row]], ...] = (
     evasion,
     label_flips,
     backdoor,
     tampering,
     unsafe_artifact,
+    copying,
 )
 """Each plays one kind of attack and tells what it came to."""
 

@@ -1,6 +1,6 @@
 """How good a copy of the model is that is built by asking it, with and without the defences.
 
-Run as ``python -m benchmarks.extraction``; prints the rows. A gradient-boosted model is trained on
+Played by ``benchmarks.attacks``. A gradient-boosted model is trained on
 half of the public data set ``taiwan_default`` (``SETPOINT_SHARED_DATA``), a tree is fitted on its
 answers to a copier's requests, and the two are compared on real rows that neither has seen. The
 defences are those of a key: it is found by ``setpoint.domain.extraction``, beside a client that
@@ -9,8 +9,6 @@ asks real rows, and asks no more; its scores are told to one decimal place.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -172,16 +170,12 @@ def _fails(
     return any(f.slice == "copier" and f.outcome == Outcome.FAILED for f in found)
 
 
-def main() -> None:
-    """Print the rows as JSON."""
+def read_taiwan(folder: Path) -> tuple[dict[str, Any], Any]:
+    """Inputs and label of the public data set, from the folder of all of them."""
     import pyarrow.parquet as pq
 
-    folder = os.environ.get("SETPOINT_SHARED_DATA")
-    if not folder:
-        raise SystemExit("set SETPOINT_SHARED_DATA to the folder of the public data sets")
-    frame = pq.read_table(Path(folder) / "taiwan_default" / "taiwan_default.parquet").to_pandas()
-    inputs, label = taiwan(frame)
-    print(json.dumps(extraction(inputs, label), indent=1))
+    file = folder / "taiwan_default" / "taiwan_default.parquet"
+    return taiwan(pq.read_table(file).to_pandas())
 
 
 def taiwan(frame: Any) -> tuple[dict[str, Any], Any]:
@@ -190,7 +184,3 @@ def taiwan(frame: Any) -> tuple[dict[str, Any], Any]:
     label = next(name for name in frame.columns if name.lower().startswith("default"))
     inputs = {n: numbers[n].to_numpy() for n in numbers.columns if n not in (label, "ID", "id")}
     return inputs, frame[label].astype(float).to_numpy()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,7 @@
-"""How quickly the record answers: verifying the ledger.
+"""How quickly the record answers, and how much of it comes out the same again.
 
-Writes ``results/governance.json``, beside the figures that are there already.
+Verifying the ledger here; questions, replays and rebuilds in ``account``. Writes
+``results/governance.json``; with names of parts only these, beside the figures that are there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.account import PARTS
 from setpoint.adapters.signing import Keys
 from setpoint.adapters.sqlite_state import StateStore
 from setpoint.domain.ledger import canonical, link
@@ -82,10 +84,13 @@ def main() -> None:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=1_000_000, help="of the ledger")
+    parser.add_argument("parts", nargs="*", default=["ledger", *PARTS])
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
     known = json.loads(given.out.read_text("utf-8")) if given.out.exists() else {}
-    result = known | measure_ledger(given.entries)
+    result = dict(known)
+    for part in given.parts:
+        result |= measure_ledger(given.entries) if part == "ledger" else PARTS[part]()
     given.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     print(json.dumps(result, indent=2))
 
