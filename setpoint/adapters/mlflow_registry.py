@@ -226,7 +226,7 @@ class Registry:
 
     def run(self, version: str) -> Run:
         """The record of the training that a version was made of."""
-        found = self._client().get_run(self._run_id(version))
+        found = self._client().get_run(self._run_of(version))
         info = found.info
         return Run(
             str(info.run_id),
@@ -238,13 +238,13 @@ class Registry:
 
     def attach(self, version: str, folder: str, files: Sequence[Path]) -> None:
         """Keep files as artifacts of a version's run; those of the same name are replaced."""
-        client, run_id = self._client(), self._run_id(version)
+        client, run_id = self._client(), self._run_of(version)
         for path in files:
             client.log_artifact(run_id, str(path), folder)
 
     def attached(self, version: str, folder: str) -> list[str]:
         """Paths of the artifacts that a folder of a version's run holds, sorted."""
-        found = self._client().list_artifacts(self._run_id(version), folder)
+        found = self._client().list_artifacts(self._run_of(version), folder)
         return sorted(str(f.path) for f in found)
 
     def read_attached(self, version: str, path: str) -> bytes:
@@ -253,16 +253,12 @@ class Registry:
 
         with tempfile.TemporaryDirectory() as folder:
             file = mlflow.artifacts.download_artifacts(
-                run_id=self._run_id(version),
+                run_id=self._run_of(version),
                 artifact_path=path,
                 dst_path=folder,
                 tracking_uri=self.uri,
             )
             return Path(file).read_bytes()
-
-    def _run_id(self, version: str) -> str:
-        found = self._client().get_model_version(self.name, version.removeprefix("v"))
-        return str(found.run_id)
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -72,6 +72,9 @@ class Explainability(Section):
     proxy_ceiling: Annotated[Number, Field(ge=0.5, le=1)] = Field(
         0.8, description="AUC with which an input may tell a protected group; above, it is a proxy."
     )
+    max_useless: Share = Field(
+        0.5, description="Share of the features that may carry under a thousandth each."
+    )
     second_opinion: Share = Field(
         0.5, description="Agreement of SHAP with local surrogates that is needed."
     )

@@ -12,6 +12,9 @@ from pathlib import Path
 from setpoint.domain.record import Conditions
 from setpoint.domain.training import THREADS
 
+PACKAGES = "packages"
+"""Folder of a version's artifacts that holds what was installed."""
+
 
 @cache
 def code_commit() -> str:
@@ -32,10 +35,16 @@ def code_commit() -> str:
 
 
 @cache
-def environment_digest() -> str:
-    """SHA-256 over name and version of every installed distribution, hex."""
+def environment_packages() -> tuple[str, ...]:
+    """Every installed distribution, ``name==version``, sorted."""
     found = {f"{d.metadata['Name']}=={d.version}".lower() for d in metadata.distributions()}
-    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+    return tuple(sorted(found))
+
+
+@cache
+def environment_digest() -> str:
+    """SHA-256 over all of them, hex."""
+    return hashlib.sha256("\n".join(environment_packages()).encode()).hexdigest()
 
 
 def conditions() -> Conditions:

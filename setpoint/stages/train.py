@@ -41,7 +41,7 @@ from setpoint.domain.validation import check_label
 from setpoint.errors import TrainingError
 from setpoint.stages.assemble import History, history, training_rows
 from setpoint.stages.broken import spans
-from setpoint.stages.identity import conditions
+from setpoint.stages.identity import PACKAGES, conditions, environment_packages
 from setpoint.stages.ingest import Ingested
 from setpoint.stages.maturity import reference
 from setpoint.stages.poisoning import check_new_data, without
@@ -361,6 +361,8 @@ def _record(
         tried.write_text(
             json.dumps([asdict(p) | {"cost": c} for p, c in training.tried], indent=1), "utf-8"
         )
+        packages = Path(folder) / "packages.txt"
+        packages.write_text("\n".join(environment_packages()), "utf-8")
         made_from = Path(folder) / RECORD
         made_from.write_bytes(record.to_json())
         return workspace.registry.log_run(
@@ -374,6 +376,7 @@ def _record(
                 "search": tried,
                 "project": workspace.project_file,
                 "record": made_from,
+                PACKAGES: packages,
             },
             name=f"{tags['cause']} {training.known.now:%Y-%m-%d %H:%M}",
         )

@@ -244,7 +244,21 @@ def test_an_explanation_of_several_drivers_passes() -> None:
     assert _explain({"a": 0.6, "b": 0.4}) == {
         "explanation_additivity": "passed",
         "largest_driver": "passed",
+        "useless_inputs": "passed",
     }
+
+
+def test_inputs_that_carry_nothing_are_named_and_too_many_of_them_fail() -> None:
+    shares = {"a": 0.6, "b": 0.4, "c": 0.0, "d": 0.0005}
+    half, most = (
+        explainability_gate(
+            shares, 0.0, sample=500, max_share=0.9, forbidden=(), max_forbidden=0.05,
+            max_useless=ceiling,
+        )[-1]
+        for ceiling in (0.5, 0.4)
+    )  # fmt: skip
+    assert (half.name, str(half.outcome), half.value) == ("useless_inputs", "passed", 0.5)
+    assert str(most.outcome) == "failed" and "c, d" in most.reason
 
 
 def test_one_input_that_carries_all_fails() -> None:

@@ -16,6 +16,8 @@ from setpoint.domain.proxies import Proxy
 
 LEAST = 30
 """Explained rows without which nothing is said of a group or of an agreement."""
+WORTH = 1e-3
+"""Share of the importance below which an input carries nothing."""
 SHOWN = 5
 """Groups told in a reason."""
 
@@ -30,6 +32,7 @@ def explainability_gate(
     max_forbidden: float,
     proxies: Sequence[Proxy] = (),
     proxy_ceiling: float = 1.0,
+    max_useless: float = 1.0,
 ) -> list[Finding]:
     """Global importance: explained at all, not by one input alone, not by a forbidden one.
 
@@ -44,6 +47,7 @@ def explainability_gate(
         max_forbidden: Largest share they may have together.
         proxies: What each input tells of each protected column.
         proxy_ceiling: AUC above which it is a proxy, .5 to 1; 1: none is.
+        max_useless: Largest share of the inputs that carry less than ``WORTH`` each.
     """
     if not shares or not all(math.isfinite(v) for v in (gap, *shares.values())):
         return [not_measured("explanation", "no SHAP values could be computed")]
@@ -52,11 +56,18 @@ def explainability_gate(
     if shares[top] == 0:
         return [sane, not_measured("largest_driver", "no input explains anything")]
     drives = _plain("largest_driver", shares[top], max_share, sample, f"{top} carries the most")
-    found = [sane, drives]
+    found = [sane, drives, _useless(shares, max_useless, sample)]
     if forbidden or proxies:
         rules = (proxy_ceiling, max_forbidden)
         found.append(_forbidden(shares, forbidden, proxies, rules, sample))
     return found
+
+
+def _useless(shares: Mapping[str, float], ceiling: float, sample: int) -> Finding:
+    """Inputs that cost their keep and decide nothing (Breck et al. 2017, data 2)."""
+    idle = [name for name, share in shares.items() if share < WORTH]
+    text = f"{len(idle)} of {len(shares)} inputs carry under {WORTH:g}: {', '.join(idle[:SHOWN])}"
+    return _plain("useless_inputs", len(idle) / len(shares), ceiling, sample, text)
 
 
 def slice_gate(

@@ -41,6 +41,7 @@ def explainability_findings(case: Case) -> list[Finding]:
         max_forbidden=rule.max_forbidden_share,
         proxies=_proxies(case),
         proxy_ceiling=rule.proxy_ceiling,
+        max_useless=rule.max_useless,
     )
     slices = dict.fromkeys((*project.data.protected, *project.release.segments))
     if len(found) > 1:  # else nothing could be explained

@@ -10,6 +10,7 @@ from setpoint.domain.gates.judged import judge
 from setpoint.stages.gates.budget import quality_budget_findings
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.champion import champion_findings
+from setpoint.stages.gates.dependencies import dependencies_findings
 from setpoint.stages.gates.explainability import explainability_findings, monotone_findings
 from setpoint.stages.gates.explanation import (
     second_opinion_findings,
@@ -49,7 +50,7 @@ JUDGING: tuple[Gate, ...] = (
 )
 """Those that judge by rows and windows, in the order in which their findings are told."""
 
-GATES: tuple[Gate, ...] = (*JUDGING, rebuild_findings)
+GATES: tuple[Gate, ...] = (*JUDGING, dependencies_findings, rebuild_findings)
 """All that stand before production; the last is asked only where those before it passed."""
 
 
