@@ -36,9 +36,14 @@ THREATS = (
     Threat(
         "AML.T0020",
         "Poison Training Data",
-        "A batch that breaks its schema is refused whole; other content under a known name is "
-        "refused; what was decided on broken data is not learned from.",
+        "New data are held against the champion's by source: flipped labels and backdoors stop "
+        "before training. Snapshots are signed. A batch that breaks its schema is refused whole.",
         (
+            "tests/stages/test_poisoning.py::"
+            "test_a_batch_with_flipped_labels_stops_before_training_and_a_sound_one_does_not",
+            "tests/stages/test_poisoning.py::test_a_marked_batch_stops_before_training",
+            "tests/stages/test_signed.py::"
+            "test_a_flipped_byte_stops_training_and_its_file_is_named_or_no_row_differs",
             "tests/stages/test_ingest.py::test_a_batch_that_breaks_a_rule_is_refused_whole",
             "tests/adapters/test_delta.py::test_other_content_under_a_known_name_is_refused",
             "tests/stages/test_watch_faults.py::"
@@ -48,8 +53,11 @@ THREATS = (
     Threat(
         "AML.T0010",
         "AI Supply Chain Compromise",
-        "Requirements are locked with hashes; a wheel that is not the locked one fails the build.",
+        "Requirements are locked with hashes; a wheel that is not the locked one fails the build; "
+        "locked versions are held against known weaknesses.",
         (
+            "tests/infra/test_supply_chain.py::"
+            "test_an_audit_ends_with_0_where_nothing_is_known_and_with_1_naming_what_is",
             "tests/adapters/test_docker_images.py::"
             "test_a_wheel_that_is_not_the_locked_one_fails_the_build_with_its_last_lines",
             "tests/adapters/test_docker_images.py::"
@@ -59,9 +67,12 @@ THREATS = (
     Threat(
         "AML.T0018",
         "Manipulate AI Model",
-        "Every byte of a bundle is held against the digest it was registered with, at load and "
-        "at deploy.",
+        "A bundle is signed; every byte is held against the digest it was registered with, at load "
+        "and at deploy.",
         (
+            "tests/serving/test_signed_bundles.py::"
+            "test_every_flipped_byte_of_a_signed_bundle_is_refused",
+            "tests/stages/test_signed.py::test_a_release_of_a_bundle_by_a_stranger_is_refused",
             "tests/serving/test_failures.py::test_a_tampered_bundle_does_not_start",
             "tests/serving/test_failures.py::"
             "test_an_altered_manifest_does_not_start_where_the_digest_is_known",
@@ -74,11 +85,22 @@ THREATS = (
         "User Execution (unsafe AI artifacts)",
         "A bundle is ONNX and JSON, in these files and no others, verified before it is loaded.",
         (
+            "tests/serving/test_bundle_format.py::test_a_planted_pickle_is_never_executed",
             "tests/serving/test_bundle_format.py::test_an_altered_file_is_named_with_both_digests",
             "tests/serving/test_bundle_format.py::test_a_malformed_manifest_is_refused",
         ),
     ),
-    Threat("AML.T0015", "Evade AI Model", ""),
+    Threat(
+        "AML.T0015",
+        "Evade AI Model",
+        "A gate attacks each candidate within declared bounds; adversarial training as an option.",
+        (
+            "tests/stages/test_robustness.py::"
+            "test_an_attacker_with_wide_bounds_gets_through_and_the_gate_stays_shut",
+            "tests/stages/test_robustness.py::"
+            "test_adversarial_training_lets_fewer_through_on_the_same_rows",
+        ),
+    ),
     Threat(
         "AML.T0043",
         "Craft Adversarial Data",
@@ -101,8 +123,15 @@ THREATS = (
     Threat(
         "AML.T0024",
         "Exfiltration via AI Inference API",
-        "A rate for each key bounds how much can be asked.",
-        ("tests/serving/test_keys.py::test_a_bucket_gives_its_size_and_its_rate_and_no_more",),
+        "A rate for each key bounds how much can be asked; a key whose requests look like copying "
+        "is found, and a person is asked.",
+        (
+            "tests/domain/test_extraction.py::"
+            "test_random_rows_are_found_and_the_shop_beside_them_is_not",
+            "tests/domain/test_extraction.py::"
+            "test_a_search_along_one_field_is_found_without_any_other_client",
+            "tests/serving/test_keys.py::test_a_bucket_gives_its_size_and_its_rate_and_no_more",
+        ),
     ),
     Threat(
         "AML.T0029",
@@ -143,7 +172,8 @@ THREATS = (
         (
             "tests/stages/test_performance.py::"
             "test_a_large_loss_shows_in_the_newest_part_before_it_fills_the_window",
-            "tests/domain/test_ledger.py::test_any_edit_is_found_at_its_entry",
+            "tests/adapters/test_ledger_tampering.py::"
+            "test_who_makes_the_whole_chain_again_without_the_key_is_found_where_it_begins",
             "tests/adapters/test_sqlite_state.py::test_a_change_behind_the_triggers_is_found",
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from setpoint.domain.bundle import (
 from setpoint.domain.features import FeatureSpec
 from setpoint.domain.schema import TableSpec
 from setpoint.errors import BundleError
-from tests.serving.tiny import DECISION, EPOCH, FEATURES, TABLE
+from tests.serving.tiny import DECISION, EPOCH, FEATURES, TABLE, make_bundle
 
 
 def write(folder: Path, **changes: Any) -> Manifest:
@@ -87,6 +88,25 @@ def test_an_altered_file_is_named_with_both_digests(tmp_path: Path, name: str) -
     assert name in str(caught.value)
     assert manifest.files[name] in str(caught.value)
     assert "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a" in str(caught.value)
+
+
+class _Planted:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.mark), "w")
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.onnx", "profile.json", "manifest.json"])
+def test_a_planted_pickle_is_never_executed(tmp_path: Path, name: str) -> None:
+    folder, mark = make_bundle(tmp_path / "v1"), tmp_path / "ran"
+    (folder / name).write_bytes(pickle.dumps(_Planted(mark)))
+    with pytest.raises(BundleError):
+        read_bundle(folder)
+    assert not mark.exists()
 
 
 def test_a_missing_an_extra_and_a_linked_file_are_named(tmp_path: Path) -> None:
