@@ -31,7 +31,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from setpoint.config.policies import Gates, Release
+from setpoint.config.gates import Gates
+from setpoint.config.policies import Release
 from setpoint.domain.analysis import Decided, Limits, Traffic, analyse
 from setpoint.domain.experiment import Outcomes, Rules, judge, regret, thompson_share
 from setpoint.domain.findings import Outcome, Verdict, check_mean_difference

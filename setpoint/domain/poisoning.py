@@ -5,15 +5,16 @@ it; how often they do was seen on trusted rows that it did not train on. A sourc
 disagree more, beyond the exact bounds of both, is suspect:
 
 * disagreement without any pattern is flipped labels: **failed**;
-* disagreement that the inputs explain is a change of the world or a planted one, and no statistics
-  tell these apart: **inconclusive**, a person is asked;
-* a value that trusted data hardly have and that alone settles the label is a backdoor: **failed**.
+* disagreement that inputs or time explain, or that half of the labels may have, is a change of the
+  world or a planted one, and no statistics tell these apart: **inconclusive**, a person is asked;
+* a value that trusted data hardly have and that alone settles the label is a backdoor: **failed**,
+  unless the source's labels are in doubt altogether: then nobody knows what to expect of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -46,6 +47,8 @@ RARE = 0.001
 """Share of trusted rows up to which a value is nearly absent there."""
 MIN_PATTERN = 10
 """Rows with such a value: of fewer, one more model run would not learn it either."""
+TURNED = 0.5
+"""Share of flipped labels from which it is no sound source with flips in it: the world turned."""
 PURE = 0.9
 """Share of one label from which a value settles it."""
 AGAINST = 0.2
@@ -132,8 +135,12 @@ def poisoning_findings(
     for one in sources:
         its = source == one
         rows = new.take(its)
-        found += flip_findings(trusted, rows, scores[its], one, max_flipped, rate)
-        found.append(backdoor_finding(trusted, rows, scores[its], one, names, rate))
+        flips = flip_findings(trusted, rows, scores[its], one, max_flipped, rate)
+        marked = backdoor_finding(trusted, rows, scores[its], one, names, rate)
+        if marked.outcome == Outcome.FAILED and any(doubtful(flip) for flip in flips):
+            reason = f"{marked.reason}; but its labels are in doubt altogether: ask a person"
+            marked = replace(marked, outcome=Outcome.INCONCLUSIVE, reason=reason)
+        found += [*flips, marked]
     return found
 
 
@@ -196,6 +203,9 @@ def _flipped(
     outcome = Outcome.PASSED
     if bounds[0] > most:
         outcome, why = _pattern(here, wrong)
+        if bounds[1] >= TURNED:
+            outcome = Outcome.INCONCLUSIVE
+            why = "half of them or more: the world turned or this was planted, ask a person"
         told = f"{told}; {why}"
     return Finding(
         name, outcome, value, most, "ceiling", len(here), error_rate, told, bounds, source
@@ -211,20 +221,22 @@ def _flips(share: float, base: float) -> float:
 
 
 def _pattern(rows: Rows, wrong: int) -> tuple[Outcome, str]:
-    """Whether inputs tell which labels disagree, by cross-validation over rows in turn."""
+    """Whether inputs or the time tell which labels disagree, by cross-validation over rows."""
     odd = (rows.label == wrong).astype(np.int8)
+    since = (rows.time - rows.time.min()) / max(int(np.ptp(rows.time)), 1)
+    numbers = np.column_stack([rows.numbers, since.astype(np.float32)])
     turn = np.arange(len(rows)) % FOLDS
     scores = np.zeros(len(rows))
     for fold in range(FOLDS):
         part = turn != fold
         if len(set(odd[part].tolist())) < 2:
             return Outcome.INCONCLUSIVE, "too few to tell whether there is a pattern: ask a person"
-        marked = Rows(rows.ids, rows.time, rows.group, rows.numbers, rows.categories, odd, {})
+        marked = Rows(rows.ids, rows.time, rows.group, numbers, rows.categories, odd, {})
         pipeline = fit_pipeline(marked.take(part), Parameters(max_iter=20, min_samples_leaf=10))
         scores[~part] = raw_scores(pipeline, marked.take(~part))
     area = float(roc_auc(odd, scores))
     low, high = auc_bounds(area, int(odd.sum()), int((1 - odd).sum()), 0.05)
-    told = f"inputs tell which with ROC AUC {area:.2f} ({low:.2f} to {high:.2f})"
+    told = f"inputs and time tell which with ROC AUC {area:.2f} ({low:.2f} to {high:.2f})"
     if high <= NO_PATTERN:
         return Outcome.FAILED, f"{told}, so nearly by chance: no change of the world does that"
     return Outcome.INCONCLUSIVE, f"{told}: the world changed or this was planted, ask a person"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.incidents import Cause, cause_of
 from setpoint.domain.training import finish, fit_pipeline
+from setpoint.stages.gates.rebuild import REBUILD
 from setpoint.stages.train import Training
 from setpoint.workspace import Workspace
 
@@ -17,7 +18,8 @@ def offered(workspace: Workspace, training: Training, verdict: Verdict) -> bool:
     A group is proven to be treated worse, and every other gate is open: what else keeps a
     candidate back no mitigation cures. A candidate that is one already is offered no other.
     """
-    short = [finding for finding in verdict if not finding.passed]
+    # The rebuild is not run where another gate is short.
+    short = [one for one in verdict if not one.passed and one.name != REBUILD]
     return (
         workspace.project.gates.fairness.mitigation == "reweigh"
         and not training.model.parameters.balance

@@ -93,6 +93,8 @@ def enforce(workspace: Workspace, *, certain: bool = False) -> bool:
     Raises:
         ReleaseError, PlatformError: As for ``stop``.
     """
+    if not stops(workspace):
+        return False
     moved = False
     for _ in range(_TRIES):
         if not _obeyed(workspace):

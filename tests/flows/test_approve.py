@@ -19,7 +19,8 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 TEXT = (
     PROJECT
     + "risk_tier: high\napproval: {persons: 2}\n"
-    + "access: {people: {ann: [approve], bob: [approve], cid: [audit]}, services: {}}\n"
+    + "access:\n  people: {ann: [approve], bob: [approve], cid: [audit]}\n"
+    + "  services: {setpoint: [train, release]}\n"
 )
 
 

@@ -34,7 +34,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     run = workspace.registry.log_run(parameters={}, metrics={}, tags={}, files={})
     tags = {RULE: rule.label, FALLBACK: identity(workspace, rule)}
     version = workspace.registry.register(run, Path("pending"), tags)
-    bundle = read_bundle(make_bundle(workspace.bundle(version), version))
+    bundle = read_bundle(make_bundle(workspace.bundle(version), version, sign=workspace.sign))
     workspace.registry.tag(version, "bundle_digest", bundle.digest)
     for flow in ("respond", "release", "sweep"):
         monkeypatch.setattr(f"flows.{flow}.open_workspace", lambda: workspace)

@@ -31,8 +31,9 @@ def _made(folder: Path, text: str) -> Workspace:
     return workspace
 
 
-def _candidate(cause: str = "first") -> Candidate:
-    return Candidate("v2", "", "0" * 64, "run", "snapshot", {}, T0)
+def _candidate(workspace: Workspace) -> Candidate:
+    digest = workspace.registry.digest("v2")
+    return Candidate("v2", "", digest, "run", "snapshot", {}, T0)
 
 
 def _kinds(workspace: Workspace) -> list[str]:
@@ -41,7 +42,7 @@ def _kinds(workspace: Workspace) -> list[str]:
 
 def test_where_no_person_is_asked_the_policy_approves_and_never_a_person(tmp_path: Path) -> None:
     workspace = _made(tmp_path, PROJECT)
-    assert approval.ask(workspace, _candidate(), "first", NOW) is None
+    assert approval.ask(workspace, _candidate(workspace), "first", NOW) is None
     entry = workspace.state.ledger()[-1]
     assert (entry.kind, entry.evidence["by"]) == ("approved", "policy")
     assert release.begin(workspace, "v2", "first", "a run").challenger == "v2"
@@ -51,18 +52,18 @@ def test_without_an_approval_nothing_of_high_risk_is_released(tmp_path: Path) ->
     workspace = _made(tmp_path, HIGH)
     with pytest.raises(ReleaseError, match="nobody was asked to approve v2"):
         release.begin(workspace, "v2", "first", "a run")
-    approval.ask(workspace, _candidate(), "first", NOW)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
     with pytest.raises(ReleaseError, match="v2 is not approved"):
         release.begin(workspace, "v2", "first", "a run")
     later = datetime.now(UTC)
-    approval.ask(workspace, _candidate(), "first", later)
+    approval.ask(workspace, _candidate(workspace), "first", later)
     approval.say(workspace, "v2", "ann", "fine", approves=True, now=later)
     assert release.begin(workspace, "v2", "first", "a run").challenger == "v2"
 
 
 def test_what_was_approved_is_one_bundle_and_no_other(tmp_path: Path) -> None:
     workspace = _made(tmp_path, HIGH)
-    approval.ask(workspace, _candidate(), "first", NOW)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
     approval.say(workspace, "v2", "ann", "fine", approves=True, now=NOW)
     assert approval.objection(workspace, "v2", NOW) == ""
     workspace.registry.tag("v2", "bundle_digest", "1" * 64)
@@ -71,19 +72,20 @@ def test_what_was_approved_is_one_bundle_and_no_other(tmp_path: Path) -> None:
 
 def test_each_word_is_in_the_ledger_with_who_and_on_what(tmp_path: Path) -> None:
     workspace = _made(tmp_path, FOUR_EYES)
-    approval.ask(workspace, _candidate(), "first", NOW)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
     approval.say(workspace, "v2", "ann", "fine", approves=True, now=NOW)
     approval.say(workspace, "v2", "bob", "fine too", approves=True, now=NOW)
     assert _kinds(workspace)[-3:] == ["approval_asked", "approval_voice", "approved"]
     told = workspace.state.ledger()[-1].evidence
-    assert (told["by"], told["note"], told["bundle"]) == ("bob", "fine too", "0" * 64)
+    digest = workspace.registry.digest("v2")
+    assert (told["by"], told["note"], told["bundle"]) == ("bob", "fine too", digest)
     verdict = next(e for e in workspace.state.ledger() if e.kind == "accepted")
     assert told["entry"] == verdict.seq
 
 
 def test_two_words_in_one_instant_are_both_heard(tmp_path: Path) -> None:
     workspace = _made(tmp_path, FOUR_EYES)
-    approval.ask(workspace, _candidate(), "first", NOW)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
 
     def say(person: str) -> None:
         approval.say(workspace, "v2", person, "fine", approves=True, now=NOW)
@@ -96,7 +98,7 @@ def test_two_words_in_one_instant_are_both_heard(tmp_path: Path) -> None:
 @pytest.mark.parametrize("person", ["", "  ", "policy"])
 def test_nobody_approves_without_a_name_or_as_the_policy(tmp_path: Path, person: str) -> None:
     workspace = _made(tmp_path, HIGH)
-    approval.ask(workspace, _candidate(), "first", NOW)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
     with pytest.raises(ReleaseError, match="is no person's name"):
         approval.say(workspace, "v2", person, "fine", approves=True, now=NOW)
 
@@ -106,7 +108,7 @@ def test_what_nobody_approves_in_time_ends_and_its_incident_says_so(tmp_path: Pa
     fresh = Incident("", Cause.PERFORMANCE, Severity.HIGH, Status.OPEN, T0, "v1", ())
     incident, _ = workspace.state.open_incident(fresh)
     respond.held(workspace, incident, "v2 held: it waits for approval")
-    approval.ask(workspace, _candidate(), incident.id, NOW)
+    approval.ask(workspace, _candidate(workspace), incident.id, NOW)
     assert [one.version for one in approval.waiting(workspace)] == ["v2"]
     assert approval.expire(workspace, NOW + timedelta(days=6)) == []
     assert approval.expire(workspace, NOW + timedelta(days=7)) == ["v2"]
@@ -116,7 +118,7 @@ def test_what_nobody_approves_in_time_ends_and_its_incident_says_so(tmp_path: Pa
 
 def test_the_evidence_shows_every_finding_and_the_entry_it_is_from(tmp_path: Path) -> None:
     workspace = _made(tmp_path, HIGH)
-    request = approval.ask(workspace, _candidate(), "first", NOW)
+    request = approval.ask(workspace, _candidate(workspace), "first", NOW)
     assert request is not None
     shown = approval.evidence(workspace, request)
     assert "| ranking  | 0.7 | 0.6 | 500 | passed | bounds .65 to .75 |" in shown

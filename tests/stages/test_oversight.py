@@ -36,7 +36,7 @@ def made(tmp_path: Path) -> Made:
     tags = {RULE: rule.label, FALLBACK: identity(workspace, rule)}
     for version, own in (("v3", tags), ("v4", {"gates": "passed", GATED_AGAINST: "v2"})):
         assert workspace.registry.register(run, Path("pending"), own) == version
-        bundle = read_bundle(make_bundle(workspace.bundle(version), version))
+        bundle = read_bundle(make_bundle(workspace.bundle(version), version, sign=workspace.sign))
         workspace.registry.tag(version, "bundle_digest", bundle.digest)
     return found
 
@@ -54,8 +54,9 @@ def test_stopping_everything_lets_the_rule_answer_until_it_is_resumed(made: Made
     assert workspace.champion() == "v2"
     oversight.resume(workspace, "all", "bob", "over")
     assert _weights(router) == {"v2": 100}
-    told = [(e.kind, e.evidence["person"], e.evidence["note"]) for e in workspace.state.ledger()]
-    assert told[-2:] == [("stopped", "ann", "attack"), ("resumed", "bob", "over")]
+    entries = workspace.state.ledger()[-2:]
+    told = [(e.kind, e.evidence["person"], e.evidence["note"]) for e in entries]
+    assert told == [("stopped", "ann", "attack"), ("resumed", "bob", "over")]
 
 
 def test_where_no_rule_is_declared_not_everything_can_be_stopped(made: Made) -> None:
@@ -81,10 +82,13 @@ def test_where_no_version_is_good_the_rule_answers_for_the_champion(made: Made) 
     assert _weights(router) == {"v3": 100}
 
 
-def test_a_stopped_challenger_gets_no_traffic_and_its_release_is_rolled_back(made: Made) -> None:
+def test_a_stopped_challenger_gets_no_traffic_and_its_release_is_rolled_back(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tasks.releasing import take_step
 
     workspace, router, _ = made
+    monkeypatch.setattr(release, "read_counts", lambda _: None)  # nothing listens there
     begun = release.begin(workspace, "v4", "manual", "a run")
     canary = replace(begun, stage=Stage.CANARY, step=1)
     workspace.state.save_release(canary)
