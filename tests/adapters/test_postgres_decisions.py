@@ -96,7 +96,7 @@ def test_a_row_that_another_holds_is_waited_for_no_longer_than_the_limit(
         other = await asyncpg.connect(url)
         async with other.transaction():
             columns = ["d1"], ["1"], [False], [START], [0.0], [0.0], ["a"], [None], [None], ["d"]
-            last = ["t"], [""], ["[]"], ["{}"], ["{}"]
+            last = ["t"], ["[]"], ["{}"], ["{}"], [""]
             await other.execute(INSERT, *columns, *last)
             began = time.monotonic()
             with pytest.raises(StateError, match=r"timeout|within"):
