@@ -64,7 +64,13 @@ def measure_questions(rows: int = ROWS) -> dict[str, Any]:
         }
         seconds = {name: _ask(workspace, words) for name, words in asked.items()}
         size = workspace.live_store.stat().st_size
-    return {"decisions": rows, "log_bytes": size, "features": len(NAMES), "seconds": seconds}
+    return {
+        "decisions": rows,
+        "log_bytes": size,
+        "features": len(NAMES),
+        "seconds": {name: round(took, 2) for name, took in seconds.items()},
+        "slowest": round(max(seconds.values()), 2),
+    }
 
 
 def measure_replays(n: int = 100) -> dict[str, Any]:

@@ -90,7 +90,10 @@ def main() -> None:
     known = json.loads(given.out.read_text("utf-8")) if given.out.exists() else {}
     result = dict(known)
     for part in given.parts:
-        result |= measure_ledger(given.entries) if part == "ledger" else PARTS[part]()
+        if part == "ledger":
+            result |= measure_ledger(given.entries)
+        else:
+            result |= {f"{part}_{name}": value for name, value in PARTS[part]().items()}
     given.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     print(json.dumps(result, indent=2))
 

@@ -35,6 +35,15 @@ HEADLINES: dict[str, dict[str, str]] = {
         "wrong_version": "answered by a version without traffic, or not as the version named would",
         "seconds_to_zero": "seconds from the deciding sample to 0 % for a bad version, the longest",
     },
+    "governance": {
+        "ledger_entries_per_second": "signed entries a second that are verified, of a million",
+        "ledger_seconds": "seconds to verify them: chain, signatures, seals",
+        "questions_slowest": "seconds of the slowest question about a million decisions",
+        "replays_equal": "past decisions that came out bit for bit",
+        "replays_total": "of so many",
+        "rebuilds_equal": "versions that came out byte for byte",
+        "rebuilds_total": "of so many",
+    },
     "analysis": {
         "rounds": "simulated releases for each strategy and quality of the challenger",
         "stated_rate": "chance of promoting what is not better that a plan states",

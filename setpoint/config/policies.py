@@ -174,6 +174,9 @@ class Package(Section):
     max_p99_ms: Annotated[Number, Field(gt=0)] = Field(
         50.0, description="Milliseconds that 99 of 100 answers of the image must keep to."
     )
+    max_bundle_mb: Annotated[Number, Field(gt=0)] = Field(
+        50.0, description="Megabytes that the bundle of a version may have on disk."
+    )
     latency_requests: Annotated[Whole, Field(ge=300, le=100_000)] = Field(
         1000, description="Recent events whose answers are timed, one at a time."
     )

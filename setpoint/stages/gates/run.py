@@ -18,6 +18,7 @@ from setpoint.stages.gates.explanation import (
     stability_findings,
 )
 from setpoint.stages.gates.fairness import fairness_findings
+from setpoint.stages.gates.footprint import footprint_findings
 from setpoint.stages.gates.performance import performance_findings
 from setpoint.stages.gates.rebuild import rebuild_findings
 from setpoint.stages.gates.robustness import robustness_findings
@@ -50,7 +51,12 @@ JUDGING: tuple[Gate, ...] = (
 )
 """Those that judge by rows and windows, in the order in which their findings are told."""
 
-GATES: tuple[Gate, ...] = (*JUDGING, dependencies_findings, rebuild_findings)
+GATES: tuple[Gate, ...] = (
+    *JUDGING,
+    footprint_findings,
+    dependencies_findings,
+    rebuild_findings,
+)
 """All that stand before production; the last is asked only where those before it passed."""
 
 
