@@ -74,6 +74,9 @@ def standing(
             ("cause", found.incident or service.cause),
             ("gates", found.verdict or "no verdict in the ledger"),
         )
+    for one in found.stopped:
+        who = f"{one.scope}: {one.stand_in} answers, by {one.person}: {one.note}"
+        _rows(("stopped", f"{who} (ledger #{one.entry})"))
     if releasing is not None:
         share = "" if releasing.percent is None else f", {releasing.percent} % of the traffic"
         cause = f"{releasing.stage}{share}, for {releasing.cause}"

@@ -34,8 +34,10 @@ HEADER = ("point", "duty", "what the record shows", "evidence")
 
 _CARD, _SHEET = "documents/model-card.*", "documents/datasheet.*"
 _ROBUST = ("*evasion*", "*robust*", "*poison*", "*flip*", "*backdoor*", "*perturb*", "*extreme*")
-_HUMAN = ("release_held", "release_answered", "incident_needs_person", "approved", "overridden",
-          "stopped")  # fmt: skip
+_HUMAN = (
+    *("release_held", "release_answered", "incident_needs_person", "approval_asked"),
+    *("approval_voice", "approval_refused", "approved", "overridden", "stopped", "resumed"),
+)
 _RELEASE = ("release_started", "release_step", "promoted", "rolled_back", "roll_back")
 _INCIDENT = ("incident_opened", "incident_resolved")
 
@@ -66,7 +68,7 @@ ARTICLES: tuple[Duty, ...] = (
          (p.findings(*_ROBUST), p.watched("skew", "label_coverage", "misses"))),
     Duty("Art. 15(5)", "cybersecurity: poisoning, evasion, manipulated models, confidentiality",
          (p.findings(*_ROBUST), p.attacked,
-          p.entries("signed", "key_used", "packaged"))),
+          p.entries("key_rotated", "key_revoked", "suspect_data", "access_refused", "packaged"))),
     Duty("Art. 17(1)", "a quality management system", (p.words("quality_management"), p.owner)),
     Duty("Art. 17(1)(d)", "examination, test and validation before, during and after development",
          (p.findings("*"), p.entries("accepted", "refused"))),

@@ -11,10 +11,14 @@ from typing import Any
 from setpoint.domain.findings import Verdict
 from setpoint.domain.ledger import Entry
 
-SERVES = ("promoted", "roll_back")
+SERVES = ("promoted", "roll_back", "fell_back")
 """Entries after which the version that they are about is in service."""
 STARTED, ANSWERED, ENDS = "release_started", "release_answered", (*SERVES, "rolled_back")
 GATED = ("accepted", "refused")
+APPROVALS = ("approved", "approval_voice")
+STOPPED, RESUMED = "stopped", "resumed"
+POLICY = "policy"
+"""Who decided where no person did."""
 _SHARE = re.compile(r"(\d+) %")
 
 
@@ -81,6 +85,25 @@ class Releasing:
     percent: int | None
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """A stop that was in force at a moment.
+
+    Attributes:
+        scope: The version that might not answer, or ``all``.
+        stand_in: Version that answered in its place.
+        person: Who had ordered it.
+        note: Why.
+        entry: Number of the ledger entry that says so.
+    """
+
+    scope: str
+    stand_in: str
+    person: str
+    note: str
+    entry: int
+
+
 def time_of(entry: Entry) -> datetime:
     """Event time of an entry."""
     return datetime.fromisoformat(entry.time)
@@ -98,7 +121,7 @@ def told(entry: Entry) -> Told:
     parts = [str(evidence.get(name) or "") for name in ("stage", "answer", "reason", "note")]
     if isinstance(verdict, dict) and verdict.get("findings"):
         parts.append(Verdict.from_dict(verdict).summary())
-    by = str(evidence.get("person") or "policy")
+    by = str(evidence.get("person") or evidence.get("by") or "policy")
     text = "; ".join(dict.fromkeys(part for part in parts if part))
     return Told(entry.seq, time_of(entry), entry.kind, entry.subject, by, text, entry.digest)
 
@@ -129,6 +152,34 @@ def service_at(entries: Iterable[Entry], moment: datetime) -> Service | None:
     """Who was in service at a moment; ``None`` before the first promotion."""
     before = [one for one in services(entries) if one.since <= moment]
     return before[-1] if before else None
+
+
+def stopped_at(entries: Iterable[Entry], moment: datetime) -> list[Stopped]:
+    """The stops that were in force at a moment, oldest first."""
+    found: dict[str, Stopped] = {}
+    for one in entries:
+        if time_of(one) > moment or one.kind not in (STOPPED, RESUMED):
+            continue
+        said = {name: str(one.evidence[name]) for name in ("scope", "stand_in", "person", "note")}
+        found.pop(said["scope"], None)
+        if one.kind == STOPPED:
+            found[said["scope"]] = Stopped(**said, entry=one.seq)
+    return list(found.values())
+
+
+def approved_by(entries: Iterable[Entry]) -> str:
+    """Persons who let a version into production, else ``policy``: it is never told as a person's.
+
+    Args:
+        entries: Those about the version.
+    """
+    persons: set[str] = set()
+    for one in entries:
+        if one.kind in APPROVALS:
+            persons.add(str(one.evidence["by"]))
+        elif one.kind == ANSWERED and one.evidence.get("answer") == "promote":
+            persons.add(str(one.evidence["person"]))
+    return ", ".join(sorted(persons - {POLICY})) or POLICY
 
 
 def releasing_at(entries: Sequence[Entry], moment: datetime, now: str = "") -> Releasing | None:

@@ -8,7 +8,7 @@ disagree more, beyond the exact bounds of both, is suspect:
 * disagreement that inputs or time explain, or that half of the labels may have, is a change of the
   world or a planted one, and no statistics tell these apart: **inconclusive**, a person is asked;
 * a value that trusted data hardly have and that alone settles the label is a backdoor: **failed**,
-  unless the source's labels are in doubt altogether: then nobody knows what to expect of it.
+  unless half of the source's labels may have turned: then nobody knows what to expect of it.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ def poisoning_findings(
         rows = new.take(its)
         flips = flip_findings(trusted, rows, scores[its], one, max_flipped, rate)
         marked = backdoor_finding(trusted, rows, scores[its], one, names, rate)
-        if marked.outcome == Outcome.FAILED and any(doubtful(flip) for flip in flips):
-            reason = f"{marked.reason}; but its labels are in doubt altogether: ask a person"
+        if marked.outcome == Outcome.FAILED and any(_turned(flip) for flip in flips):
+            reason = f"{marked.reason}; but half of its labels may have turned: ask a person"
             marked = replace(marked, outcome=Outcome.INCONCLUSIVE, reason=reason)
         found += [*flips, marked]
     return found
@@ -148,6 +148,10 @@ def doubtful(finding: Finding) -> bool:
     """Whether a person is to be asked: more than is put up with is proven, its cause is not."""
     proven = finding.interval is not None and finding.interval[0] > (finding.setpoint or 0.0)
     return finding.outcome == Outcome.INCONCLUSIVE and proven
+
+
+def _turned(flips: Finding) -> bool:
+    return doubtful(flips) and flips.interval is not None and flips.interval[1] >= TURNED
 
 
 def flip_findings(

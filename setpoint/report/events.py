@@ -36,6 +36,12 @@ _TONES = {
     "rolled_back": BAD,
     "release_held": MIXED,
     "incident_resolved": GOOD,
+    "approval_refused": BAD,
+    "approval_expired": MIXED,
+    "stopped": BAD,
+    "resumed": GOOD,
+    "suspect_data": BAD,
+    "access_refused": MIXED,
 }
 _RELEASE = ("release_started", "release_step", "release_held", "release_answered")
 SERVES = ("promoted", "roll_back", "fell_back")

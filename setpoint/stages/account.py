@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from setpoint.domain import account
-from setpoint.domain.account import Releasing, Service, Told
+from setpoint.domain.account import Releasing, Service, Stopped, Told
 from setpoint.domain.bundle import Bundle, Manifest, read_bundle
 from setpoint.domain.findings import Finding
 from setpoint.domain.ledger import Entry, verify
@@ -38,6 +38,7 @@ class Standing:
         verdict: Summary of the champion's gates; empty if there were none.
         answered: Served decisions of the hour up to the moment, by version and action.
         entries: What the ledger says of the champion until the moment, oldest first.
+        stopped: What people had taken out of the traffic, and who answered in its place.
     """
 
     time: datetime
@@ -47,6 +48,7 @@ class Standing:
     verdict: str
     answered: tuple[DecisionCount, ...]
     entries: tuple[Told, ...]
+    stopped: tuple[Stopped, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def at(workspace: Workspace, moment: datetime) -> Standing:
         "" if gated is None else gated[1].summary(),
         tuple(workspace.decisions.summary(query)),
         tuple(map(account.told, until)),
+        tuple(account.stopped_at(entries, moment)),
     )
 
 
@@ -217,7 +220,7 @@ def version(workspace: Workspace, name: str) -> VersionAccount:
     return VersionAccount(
         version=name,
         bundle=bundle.digest,
-        approved_by=_approved(mine) if served else "",
+        approved_by=account.approved_by(mine) if served else "",
         verdict="" if gated is None else str(gated[1].outcome),
         findings=() if gated is None else gated[1].findings,
         data=None if record is None else _data(workspace, bundle.manifest, record, missing),
@@ -246,13 +249,6 @@ def _bundle(workspace: Workspace, name: str) -> Bundle:
 def _record(workspace: Workspace, name: str) -> TrainingRecord:
     _, content = workspace.registry.artifact(name, "record")
     return from_plain(TrainingRecord, parse_json(content, RECORD), RECORD)
-
-
-def _approved(mine: Sequence[Entry]) -> str:
-    """Persons who said that it may go on, else the policy: it is never told as a person's."""
-    said = [one for one in mine if one.kind == account.ANSWERED]
-    persons = {str(o.evidence["person"]) for o in said if o.evidence.get("answer") == "promote"}
-    return ", ".join(sorted(persons)) or "policy"
 
 
 def _data(

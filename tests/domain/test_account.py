@@ -9,10 +9,12 @@ import pytest
 
 from setpoint.domain.account import (
     about,
+    approved_by,
     changed,
     releasing_at,
     service_at,
     services,
+    stopped_at,
     told,
     verdict_of,
 )
@@ -101,6 +103,30 @@ def test_what_a_person_said_is_told_as_the_persons_and_all_else_as_the_policys()
     assert {one.kind: one.by for one in said}["release_answered"] == "ada"
     assert {one.by for one in said if one.kind != "release_answered"} == {"policy"}
     assert "promote; seen" in [one.text for one in said]
+
+
+def test_a_stop_is_told_from_its_order_to_its_end() -> None:
+    def said(scope: str) -> dict[str, Any]:
+        return {"scope": scope, "stand_in": "v1", "person": "ann", "note": "biased"}
+
+    entries = ledger(
+        (1, "stopped", "v2", said("v2")),
+        (2, "stopped", "all", said("all")),
+        (3, "resumed", "v2", said("v2")),
+    )
+    scopes = [
+        [one.scope for one in stopped_at(entries, START + timedelta(hours=h))] for h in range(4)
+    ]
+    assert scopes == [[], ["v2"], ["v2", "all"], ["all"]]
+
+
+def test_who_approved_is_a_person_by_name_or_else_the_policy() -> None:
+    by_policy = ledger((1, "approved", "v2", {"by": "policy"}))
+    by_two = ledger(
+        (1, "approval_voice", "v2", {"by": "ann"}), (2, "approved", "v2", {"by": "bob"})
+    )
+    assert approved_by([]) == approved_by(by_policy) == "policy"
+    assert approved_by(by_two) == "ann, bob"
 
 
 def test_the_verdict_of_a_version_is_its_own() -> None:

@@ -95,6 +95,15 @@ def test_a_new_pattern_is_a_matter_for_a_person_and_not_called_poison(seed: int)
         assert doubtful(finding) and "ask a person" in finding.reason
 
 
+@pytest.mark.parametrize("since", [0.0, 0.4])
+def test_a_world_that_turns_is_a_matter_for_a_person_and_not_called_poison(since: float) -> None:
+    rows = world(ROWS, 4)
+    late = np.arange(ROWS) >= since * ROWS
+    found = look(replace(rows, label=np.where(late, 1 - rows.label, rows.label).astype(np.int8)))
+    assert not failed(found)
+    assert any(doubtful(finding) for finding in found.values())
+
+
 @pytest.mark.parametrize("called", [0, 1])
 def test_a_mark_that_settles_the_label_is_a_backdoor(called: int) -> None:
     rows = world(ROWS, 2)
