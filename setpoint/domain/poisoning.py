@@ -8,7 +8,7 @@ disagree more, beyond the exact bounds of both, is suspect:
 * disagreement that inputs or time explain, or that half of the labels may have, is a change of the
   world or a planted one, and no statistics tell these apart: **inconclusive**, a person is asked;
 * a value that trusted data hardly have and that alone settles the label is a backdoor: **failed**,
-  unless half of the source's labels may have turned: then nobody knows what to expect of it.
+  unless half of either label may have turned there: then nobody knows what to expect of it.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ def poisoning_findings(
         rows = new.take(its)
         flips = flip_findings(trusted, rows, scores[its], one, max_flipped, rate)
         marked = backdoor_finding(trusted, rows, scores[its], one, names, rate)
-        if marked.outcome == Outcome.FAILED and any(_turned(flip) for flip in flips):
-            reason = f"{marked.reason}; but half of its labels may have turned: ask a person"
+        if marked.outcome == Outcome.FAILED and all(_turned(flip) for flip in flips):
+            reason = f"{marked.reason}; but half of either label may have turned: ask a person"
             marked = replace(marked, outcome=Outcome.INCONCLUSIVE, reason=reason)
         found += [*flips, marked]
     return found
