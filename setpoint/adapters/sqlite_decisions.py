@@ -66,6 +66,7 @@ COLUMNS = (
     "id, version, shadow, event_time, score, threshold, action, propensity, label_propensity, "
     "bundle_digest, trace_id, reasons, request, features, client"
 )
+_AGAIN_SECONDS = 0.01
 WITHOUT_DECISION = "NOT EXISTS (SELECT 1 FROM decisions d WHERE d.id = decision_labels.id)"
 # An answer given again after a retry is not logged again: the first row stands.
 INSERT = f"INSERT OR IGNORE INTO decisions ({COLUMNS}) VALUES ({','.join('?' * 15)})"
@@ -91,10 +92,23 @@ def connect(
             isolation_level=None,
             check_same_thread=False,
         )
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection, busy_milliseconds / 1000)
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection, seconds: float) -> None:
+    """Journal ahead of the file; SQLite does not wait where several open a new one at once."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_SECONDS)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def test_assess_names_score_level_and_what_is_missing_for_the_next(made: Made) -
     text = called(made, "assess")
     assert "of 28 points" in text and "ML Test Score" in text
     assert "MLOps maturity level" in text and "for the next level: " in text
-    assert "missing: a rollback in the ledger" in " ".join(text.split())
+    assert "missing: a rollback" in " ".join(text.split())
 
 
 def test_documents_of_nothing_are_one_clear_error(tmp_path: Path) -> None:
