@@ -38,8 +38,10 @@ def start_release(workspace: Workspace, request: Request) -> None:
 
 
 def _start(deployment: str, request: Request) -> None:
-    run: Any = run_deployment(  # called from a task that is not async, it is no coroutine
-        deployment, parameters={"version": request.version}, timeout=0
+    # Called from a task that is not async, it is no coroutine; a run below another one cannot be
+    # suspended.
+    run: Any = run_deployment(
+        deployment, parameters={"version": request.version}, timeout=0, as_subflow=False
     )
     get_run_logger().info("%s: run %s of %s", request.version, run.id, deployment)
 

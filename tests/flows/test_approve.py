@@ -115,3 +115,29 @@ def test_what_the_command_line_approved_meanwhile_takes_the_form_away(
     assert started == ["release/release"]
     with get_client(sync_client=True) as client:
         assert client.read_flow_run(run.id).state.is_completed()
+
+
+def test_a_form_that_a_delivery_asks_for_is_a_run_of_its_own_for_another_s_cannot_be_suspended(
+    asked: tuple[Workspace, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+
+    from flows.approve import approve
+    from tasks import approving
+
+    workspace, _ = asked
+    monkeypatch.undo()
+    with get_client(sync_client=True) as client:
+        client.create_deployment(client.create_flow(approve), "approve")
+    candidate = Candidate("v2", "", workspace.registry.digest("v2"), "run", "snapshot", {}, T0)
+
+    @flow
+    def delivering() -> None:
+        assert approving.ask(workspace, candidate, "first") is not None
+
+    delivering()
+    with get_client(sync_client=True) as client:
+        runs = [r for r in client.read_flow_runs(limit=200) if r.parameters == {"version": "v2"}]
+    newest = max(runs, key=lambda run: run.created)
+    assert newest.parent_task_run_id is None
