@@ -82,15 +82,8 @@ def begin(
             where=f"release of {version}",
             fix="release another version",
         )
-    objected = objection(workspace, version)
-    if not objected and instead_of is None:
-        objected = approval.objection(workspace, version, datetime.now(UTC))
-    if objected and (known is None or known.settled):
-        raise ReleaseError(
-            objected,
-            where=f"release of {version}",
-            fix="'setpoint approve' or 'setpoint resume' gives it free; then release it again",
-        )
+    if known is None or known.settled:
+        _heed_people(workspace, version, new=instead_of is None)
     if not workspace.state.unsettled_releases():  # else one is taken over, or this one is refused
         check_signed(workspace, version)
     rollout, new = workspace.state.begin_release(fresh)
@@ -103,6 +96,23 @@ def begin(
         strategy = _switch(rollout) or policy.strategy
         _record(workspace, rollout, "release_started", {"strategy": strategy, "plan": walked})
     return rollout
+
+
+def _heed_people(workspace: Workspace, version: str, *, new: bool) -> None:
+    """Refuse what a person has stopped, and what is new and nobody has approved.
+
+    Raises:
+        ReleaseError: It is so.
+    """
+    objected = objection(workspace, version)
+    if not objected and new:
+        objected = approval.objection(workspace, version, datetime.now(UTC))
+    if objected:
+        raise ReleaseError(
+            objected,
+            where=f"release of {version}",
+            fix="'setpoint approve' or 'setpoint resume' gives it free; then release it again",
+        )
 
 
 def _switch(rollout: Rollout) -> str:
