@@ -25,7 +25,11 @@ def walk(
     """Walk a release to its end, or to where a person is asked, from wherever it was left."""
     access.check_service(workspace, "release", "release")
     run = str(runtime.flow_run.id)
-    rollout = stage.begin(workspace, version, cause, run, instead_of, rule=rule)
+    return walk_on(workspace, stage.begin(workspace, version, cause, run, instead_of, rule=rule))
+
+
+def walk_on(workspace: Workspace, rollout: Rollout) -> Rollout:
+    """Walk a release that was begun."""
     verdict = Verdict()
     while rollout.walking:
         rollout, verdict = releasing.take_step(workspace, rollout)

@@ -13,7 +13,7 @@ from prefect.deployments import run_deployment
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import EXPERIMENTS, Rollout, Stage
 from setpoint.errors import ReleaseError, SetpointError
-from setpoint.stages import release
+from setpoint.stages import drill, release
 from setpoint.stages.judging import Judge, keep_looks, looks_before
 from setpoint.stages.oversight import objection
 from setpoint.workspace import Workspace
@@ -47,6 +47,8 @@ def _walk_step(workspace: Workspace, rollout: Rollout) -> tuple[Rollout, Verdict
     before = None
     while True:
         _heed_stops(workspace, rollout)
+        if rollout.drill:
+            drill.fail_under_traffic(workspace, begun)
         started, at = time.monotonic(), datetime.now(UTC).isoformat()
         verdict = judge.look(held=started < warm_until)
         looks = {"looked_at": at, "looked_before": before or at}

@@ -24,6 +24,7 @@ NEEDS: dict[str, tuple[list[str], str]] = {
     "up": (["up"], "admin"),
     "down": (["down"], "admin"),
     "deliver": (["deliver"], "train"),
+    "drill": (["drill"], "release"),
     "acknowledge": (["acknowledge", "small-1"], "admin"),
     "snooze": (["snooze", "small-1", "--for", "1d"], "admin"),
     "resolve": (["resolve", "small-1", *NOTE], "admin"),

@@ -11,6 +11,7 @@ import typer
 
 from setpoint.cli.common import ProjectFile, Root, app, check_writable, console, workspace_of
 from setpoint.errors import AccessError, SetpointError
+from setpoint.workspace import Workspace
 
 STYLES = {
     "drift": ("✦", "yellow"),
@@ -25,6 +26,7 @@ STYLES = {
     "rolled_back": ("↩", "red"),
     "healed": ("♥", "green"),
     "waits": ("…", "yellow"),
+    "drill": ("⚠", "yellow"),
     "setup": ("·", "dim"),
 }
 
@@ -129,15 +131,26 @@ def deliver(
     root: Root = None,
 ) -> None:
     """Train on all that is known and release what is better; waits for the end."""
+    workspace = workspace_of(project, root, "train")
+    _run(workspace, "deliver/deliver", {"cause": cause}, "Promoted")
+
+
+@app.command()
+def drill(project: ProjectFile = None, root: Root = None) -> None:
+    """Rehearse a roll-back: a former version is let in, fails under traffic, and is out again."""
+    _run(workspace_of(project, root, "release"), "drill/drill", {}, "Rehearsed")
+
+
+def _run(workspace: Workspace, deployment: str, parameters: dict[str, str], wanted: str) -> None:
+    """Run a deployment and wait; any other end than the wanted one is a failure."""
     from setpoint.adapters.prefect_api import PrefectApi
 
-    workspace = workspace_of(project, root, "train")
     api = PrefectApi(workspace.ports.prefect)
-    run = api.run("deliver/deliver", {"cause": cause})
+    run = api.run(deployment, parameters)
     console.print(f"{api.base}/runs/flow-run/{run}")
     ended = api.wait(run, timeout=3600)
     console.print(f"{ended.state}: {ended.message}", markup=False)
-    if ended.state != "Promoted":
+    if ended.state != wanted:
         raise typer.Exit(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from setpoint.demo.script import Script
@@ -75,6 +75,9 @@ class Observer:
             say("step", f"{entry.subject} {evidence['stage']} {_step(evidence['evidence'])}", day)
         elif name in ("promoted", "roll_back", "fell_back", "rolled_back"):
             say(name, f"{entry.subject} {name.replace('_', ' ')} {evidence['reason']}", day)
+        elif name == "drill":
+            say(name, f"{entry.subject} a roll-back rehearsed: {_told(evidence)}", day)
+            self._mark("drilled", day)
         elif name == "incident_resolved" and "promoted" in evidence["note"]:
             say("healed", f"{entry.subject} closed: {evidence['note']}", day)
             if "alarm" in self._played.marks:
@@ -83,6 +86,11 @@ class Observer:
             say("waits", f"{entry.subject}: {evidence['note']}", day)
             if name == "incident_needs_person":
                 self._mark("needs_person", day)
+
+
+def _told(verdict: Mapping[str, Any]) -> str:
+    """What each finding of a drill says."""
+    return "; ".join(f"{f['name'].replace('_', ' ')}: {f['reason']}" for f in verdict["findings"])
 
 
 def _step(judged: dict[str, Any]) -> str:

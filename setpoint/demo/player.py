@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from setpoint.adapters.gateway_client import GatewayClient
+from setpoint.adapters.prefect_api import PrefectApi
 from setpoint.demo.observer import Observer, Say
 from setpoint.demo.script import Script, event_time, instant
 from setpoint.demo.summary import Played
@@ -19,6 +20,8 @@ from setpoint.workspace import StreamClock, Workspace
 
 TICK = 0.125
 """Event days a tick."""
+DRILL_AGAIN = 4
+"""Event days after which a drill that did not come about is asked for again."""
 
 
 class Player:
@@ -55,6 +58,7 @@ class Player:
                 clock.advance(event_time(self.world, day))
                 await self._tell(client, day)
                 self._watch.look(day)
+                self._rehearse(day)
                 if self._over(day):
                     return
                 spare = self.script.seconds_a_day * TICK - (time.monotonic() - began)
@@ -118,6 +122,18 @@ class Player:
             write_batch(root / "labels", f"{day:06d}", table)
         self._undelivered = rows[:0]
 
+    def _rehearse(self, day: float) -> None:
+        """Have a roll-back from the healed champion rehearsed; again, if it was not possible."""
+        healed = self.played.days.get("healed")
+        if healed is None or "drilled" in self.played.days:
+            return
+        since = day - healed
+        if (
+            since >= self.script.drill_after
+            and (since - self.script.drill_after) % DRILL_AGAIN == 0
+        ):
+            PrefectApi(self.workspace.ports.prefect).run("drill/drill", {})
+
     def _over(self, day: float) -> bool:
         streamed = day - self.script.history
         if self.script.drift == "none":
@@ -125,4 +141,6 @@ class Player:
         healed = self.played.days.get("healed")
         if self.played.marks.get("needs_person") is not None:
             return True
-        return healed is not None and day >= healed + self.script.after
+        if healed is None or day < healed + self.script.after:
+            return False
+        return "drilled" in self.played.days or day >= healed + self.script.patience

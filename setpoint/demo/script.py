@@ -34,6 +34,8 @@ class Script:
         history: Days of history that train the first champion.
         drift_after: Days of streaming before the drift.
         after: Days of streaming after the healed champion took over.
+        drill_after: Days after that until a roll-back is rehearsed.
+        patience: Days after that until the rehearsal is not waited for any more.
         longest: Days of streaming after which the demo gives up.
         quiet: Days streamed where nothing drifts.
         seconds_a_day: Wall time of an event day.
@@ -45,6 +47,8 @@ class Script:
     history: int = 60
     drift_after: int = 5
     after: int = 6
+    drill_after: int = 2
+    patience: int = 15
     longest: int = 75
     quiet: int = 30
     seconds_a_day: float = 3.6

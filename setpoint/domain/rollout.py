@@ -26,7 +26,8 @@ While it is held the champion has all traffic. Every move is written before it i
 killed release is resumed at the step it was in.
 
 A version that served before, or the fallback rule, takes over in one switch: its plan has no step,
-so it is promoted once it is ready.
+so it is promoted once it is ready. A drill is the reverse: a former version in one small step that
+is rolled back whatever it shows.
 """
 
 from __future__ import annotations
@@ -134,6 +135,7 @@ class Rollout:
         settled: Whether production, registry and ledger are where it ended.
         back: Whether it takes over in one switch: a version that served before, or the rule.
         rule: Whether it is the fallback rule.
+        drill: Whether it is a rehearsal of a roll-back, never promoted.
     """
 
     challenger: str
@@ -149,6 +151,7 @@ class Rollout:
     settled: bool = False
     back: bool = False
     rule: bool = False
+    drill: bool = False
 
     @property
     def ended(self) -> bool:
@@ -210,11 +213,13 @@ class Rollout:
             return self
         if outcome != Outcome.PASSED:
             return self.roll_back(reason)
-        if self.champion is None:
+        if self.champion is None and not self.drill:
             return replace(self, stage=Stage.PROMOTED)
         return self._enter(0 if self.stage == Stage.PENDING else self.step + 1)
 
     def _enter(self, step: int) -> Rollout:
+        if step >= len(self.plan) and self.drill:
+            return self.roll_back("the drill is over")
         if step >= len(self.plan):
             return replace(self, stage=Stage.PROMOTED, periods=(), reason="")
         stage = self.plan[step].stage
@@ -248,7 +253,7 @@ class Rollout:
             ReleaseError: The release has ended, or waits for a person.
         """
         self._require(self.walking)
-        if ask and self.stage != Stage.PENDING:
+        if ask and self.stage != Stage.PENDING and not self.drill:
             return replace(self, stage=Stage.HELD, reason=reason)
         return self.roll_back(reason)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION, GATED_AGAINST, NOBODY
 from setpoint.adapters.scoring_metrics import ServiceCounts, read_counts
 from setpoint.domain.findings import Verdict
-from setpoint.domain.rollout import Rollout, Stage, plan
+from setpoint.domain.rollout import Rollout, Stage, Step, plan
 from setpoint.errors import ReleaseError
 from setpoint.ports import TrafficPlan
 from setpoint.stages import approval, online
@@ -21,6 +21,9 @@ from setpoint.stages.oversight import objection
 from setpoint.stages.signed import check_signed
 from setpoint.stages.traffic import plan_id, start, steer, stops
 from setpoint.workspace import Workspace
+
+DRILL = "drill"
+"""Cause of a rehearsed roll-back."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +68,49 @@ def begin(
         BundleError: No trusted key signed the bundle as it lies there; nothing was begun.
     """
     policy = workspace.project.release
-    champion = workspace.champion()
     steps = plan(
         policy.strategy,
         shadowing=policy.shadow_requests > 0,
         steps=policy.steps,
         share=policy.experiment.share,
     )
+    champion = workspace.champion()
     fresh = Rollout(challenger=version, champion=champion, plan=steps, cause=cause, run=run)
     if instead_of is not None:
         fresh = replace(fresh, champion=instead_of, plan=(), back=True, rule=rule)
+    return _take_up(workspace, fresh)
+
+
+def begin_drill(workspace: Workspace, version: str, run: str) -> Rollout:
+    """Start to rehearse a roll-back: a version that served before, at the smallest share.
+
+    Args:
+        workspace: The project.
+        version: The former version.
+        run: Id of the run that walks it.
+
+    Raises:
+        ReleaseError, StateError, BundleError: As for ``begin``.
+    """
+    step = Step(Stage.CANARY, min(workspace.project.release.steps))
+    champion = workspace.champion()
+    return _take_up(
+        workspace, Rollout(version, champion, (step,), cause=DRILL, run=run, drill=True)
+    )
+
+
+def _take_up(workspace: Workspace, fresh: Rollout) -> Rollout:
+    """Begin a release, or go on with the one of this version that is under way."""
+    version = fresh.challenger
     known = workspace.state.release(version)
-    if champion == version and (known is None or known.settled):
+    if workspace.champion() == version and (known is None or known.settled):
         raise ReleaseError(
             f"{version} is in service already",
             where=f"release of {version}",
             fix="release another version",
         )
     if known is None or known.settled:
-        _heed_people(workspace, version, new=instead_of is None)
+        _heed_people(workspace, version, new=not (fresh.back or fresh.drill))
     if not workspace.state.unsettled_releases():  # else one is taken over, or this one is refused
         check_signed(workspace, version)
     rollout, new = workspace.state.begin_release(fresh)
@@ -93,7 +120,7 @@ def begin(
         workspace.registry.point(CHALLENGER, version)
     if new:
         walked = [step.label for step in rollout.plan]
-        strategy = _switch(rollout) or policy.strategy
+        strategy = _special(rollout) or workspace.project.release.strategy
         _record(workspace, rollout, "release_started", {"strategy": strategy, "plan": walked})
     return rollout
 
@@ -115,8 +142,10 @@ def _heed_people(workspace: Workspace, version: str, *, new: bool) -> None:
         )
 
 
-def _switch(rollout: Rollout) -> str:
-    """How it takes over, where that is no strategy of the project file."""
+def _special(rollout: Rollout) -> str:
+    """What it is, where that is no strategy of the project file."""
+    if rollout.drill:
+        return DRILL
     if rollout.rule:
         return "fallback"
     return "roll_back" if rollout.back else ""
@@ -129,11 +158,12 @@ def _check_champion(workspace: Workspace, rollout: Rollout) -> None:
         ReleaseError: It was held against another champion than the one it would replace.
     """
     tags = workspace.registry.tags(rollout.challenger)
-    gated = rollout.champion if rollout.back else tags.get(GATED_AGAINST)
+    served = rollout.back or rollout.drill
+    gated = rollout.champion if served else tags.get(GATED_AGAINST)
     champion = workspace.champion()
     if champion == rollout.champion and gated == (champion or NOBODY):
         return
-    compared = "it was to replace" if rollout.back else "its gates compared it with"
+    compared = "it was to replace" if served else "its gates compared it with"
     reason = f"{compared} {gated or 'nobody known'}, in service is {champion}"
     settle(workspace, rollout.roll_back(reason), Verdict())
     raise ReleaseError(

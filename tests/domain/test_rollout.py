@@ -50,6 +50,16 @@ def test_every_strategy_is_a_plan_that_ends_in_promotion(
     assert _walked(_start(strategy=strategy, shadowing=shadowing)) == walked
 
 
+@given(OUTCOMES)
+def test_a_drill_is_never_promoted(outcomes: list[Outcome]) -> None:
+    rollout = Rollout("v1", "v2", plan("canary", shadowing=False, steps=(5,)), drill=True)
+    for outcome in [*outcomes, Outcome.PASSED, Outcome.PASSED]:
+        if not rollout.ended:
+            rollout = rollout.advance(outcome)
+    assert rollout.stage == Stage.ROLLED_BACK
+    assert Rollout.from_dict(rollout.to_dict()) == rollout
+
+
 @given(STRATEGIES, st.booleans())
 def test_no_strategy_goes_from_nothing_to_all_without_a_judged_step(
     strategy: Strategy, shadowing: bool
