@@ -82,12 +82,11 @@ def tell_due(workspace: Workspace, now: datetime, *, again: bool) -> None:
     Args:
         workspace: The project.
         now: Event time.
-        again: Also of those that were told before: an event can be lost.
+        again: Also of those that were told before, for an event can be lost; ever more rarely.
     """
     name = workspace.project.name
     for cause in triggers.due(workspace, now):
-        told = triggers.told(cause)
-        if workspace.state.recall(told) and not again:
+        if not triggers.to_tell(workspace, cause, datetime.now(UTC), again=again):
             continue
         emit_event(
             event=TRAINING_DUE,
@@ -97,7 +96,6 @@ def tell_due(workspace: Workspace, now: datetime, *, again: bool) -> None:
             },
             payload={"cause": cause},
         )
-        workspace.state.remember(told, now.isoformat())
 
 
 @task(name="drift page", cache_policy=NO_CACHE)

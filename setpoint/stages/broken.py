@@ -32,6 +32,16 @@ def spans(workspace: Workspace) -> list[Span]:
     ]
 
 
+def window_start(workspace: Workspace, now: datetime) -> datetime:
+    """Where the window of a look begins: ``watch.window`` ago, or at the end of a fault since.
+
+    Rows of a fault that a person has ended would drift on for a window, with nothing left to do.
+    One that was not really over is found again by the rows after it.
+    """
+    begin = now - workspace.project.watch.window
+    return max([begin, *(end for _, end in spans(workspace) if end <= now)])
+
+
 def sound(incident_id: str) -> str:
     """Name of the fact that the data of an incident were right all the time."""
     return f"sound:{incident_id}"

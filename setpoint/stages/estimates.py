@@ -23,6 +23,7 @@ from setpoint.domain.findings import Finding, Outcome, Verdict, not_measured
 from setpoint.domain.metrics import CostArrays
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.assemble import cost_columns
+from setpoint.stages.broken import window_start
 from setpoint.stages.maturity import ESTIMATED
 from setpoint.stages.ripe import acted_by_score, judged_decisions, ripe_window
 from setpoint.workspace import Workspace
@@ -49,7 +50,7 @@ def estimates(
     ripe = judged_decisions(workspace, ripe_window(workspace, log, version, now))
     trust = calibration(ripe.score, ripe.label, error_rate / 2)
     window = DecisionQuery(
-        start=now - workspace.project.watch.window,
+        start=window_start(workspace, now),
         end=now,
         version=version,
         columns=("score", "action", "label_propensity"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from setpoint.domain.follow_up import PREFIX
 from setpoint.stages import follow_up
@@ -11,6 +11,8 @@ from setpoint.workspace import Workspace
 
 LABELS = "labelled batch"
 """Cause of a training that so many new labels started."""
+AGAIN = timedelta(minutes=1)
+"""Wall time until a training that was told twice is told a third time; twice as long each time."""
 _LABELS_KNOWN = "labels_trained"
 
 
@@ -25,16 +27,34 @@ class Start:
     since: datetime | None = None
 
 
-def told(cause: str) -> str:
-    """Name of the fact that a training was told to be due, until it is taken up."""
-    return f"told_due:{cause}"
-
-
 def due(workspace: Workspace, now: datetime) -> list[str]:
     """Causes for which a training is to be started."""
     following = follow_up.due(workspace, now)
     found = [] if following is None else [following.cause]
     return [*found, LABELS] if _labels_due(workspace) else found
+
+
+def to_tell(workspace: Workspace, cause: str, wall: datetime, *, again: bool) -> bool:
+    """Whether a training that is due is to be told of now; it counts as told then.
+
+    What is told while another training runs only waits behind it, so it is told ever more rarely.
+
+    Args:
+        workspace: The project.
+        cause: One of ``due``.
+        wall: Wall time.
+        again: Also if it was told before: an event can be lost.
+    """
+    told = workspace.state.recall(_told(cause))
+    times = 0
+    if told:
+        last, _, counted = told.partition(" ")
+        times = int(counted or 1)
+        wait = timedelta(0) if times == 1 else AGAIN * 2 ** (times - 2)
+        if not again or wall - datetime.fromisoformat(last) < wait:
+            return False
+    workspace.state.remember(_told(cause), f"{wall.isoformat()} {times + 1}")
+    return True
 
 
 def take(workspace: Workspace, cause: str) -> Start | None:
@@ -44,7 +64,7 @@ def take(workspace: Workspace, cause: str) -> Start | None:
         workspace: The project.
         cause: One of ``due``, or any other: what a person or a schedule asks for is always done.
     """
-    workspace.state.remember(told(cause), "")
+    workspace.state.remember(_told(cause), "")
     if cause.startswith(PREFIX):
         following = follow_up.take(workspace, cause, workspace.clock.now())
         return None if following is None else Start(following.since)
@@ -56,6 +76,10 @@ def take(workspace: Workspace, cause: str) -> Start | None:
 def trained(workspace: Workspace) -> None:
     """Count labels from here on: all that are there now are in a training."""
     workspace.state.remember(_LABELS_KNOWN, str(_labels(workspace)))
+
+
+def _told(cause: str) -> str:
+    return f"told_due:{cause}"
 
 
 def _labels_due(workspace: Workspace) -> bool:

@@ -28,7 +28,7 @@ from setpoint.domain.series import unusual
 from setpoint.domain.windows import WindowRecord, apart
 from setpoint.errors import StateError
 from setpoint.ports import DecisionLog, DecisionQuery
-from setpoint.stages.broken import NEWEST
+from setpoint.stages.broken import NEWEST, window_start
 from setpoint.stages.clients import clients
 from setpoint.stages.estimates import estimates
 from setpoint.stages.performance import performance
@@ -151,7 +151,8 @@ def _drift(
 ) -> list[Finding]:
     rule = workspace.project.watch
     profile = Profile.from_dict(bundle.profile["psi"])
-    window = DecisionQuery(start=now - rule.window, end=now, version=bundle.manifest.version)
+    begin = window_start(workspace, now)
+    window = DecisionQuery(start=begin, end=now, version=bundle.manifest.version)
     counts = count_window(log, window, profile, bundle.features.names)
     bands = (rule.psi.watch, rule.psi.act)
     found = [f.finding for f in psi_findings(profile, counts, error_rate * (1 - TOGETHER), bands)]
@@ -193,7 +194,7 @@ def _faults(
         return []
     newest = log.read(
         DecisionQuery(
-            start=now - workspace.project.watch.window / NEWEST,
+            start=max(now - workspace.project.watch.window / NEWEST, window_start(workspace, now)),
             end=now,
             version=bundle.manifest.version,
             columns=("score",),

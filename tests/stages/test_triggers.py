@@ -99,3 +99,16 @@ def test_what_a_person_or_a_schedule_asks_for_is_always_done(
     workspace: Workspace, cause: str
 ) -> None:
     assert triggers.take(workspace, cause) == triggers.Start()
+
+
+def test_a_training_that_waits_behind_another_is_told_ever_more_rarely(
+    workspace: Workspace,
+) -> None:
+    told = [
+        minute
+        for minute in range(0, 121)
+        if triggers.to_tell(workspace, "why", T0 + timedelta(minutes=minute), again=minute > 0)
+    ]
+    assert told == [0, 1, 2, 4, 8, 16, 32, 64]
+    triggers.take(workspace, "why")
+    assert triggers.to_tell(workspace, "why", T0 + timedelta(minutes=121), again=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     return workspace, made.version
 
 
-def _serve(workspace: Workspace, version: str, folder: Path, times: float, plus: float) -> None:
+def _serve(
+    workspace: Workspace,
+    version: str,
+    folder: Path,
+    times: float,
+    plus: float,
+    end: datetime = NOW,
+) -> None:
     """Six days of decisions; ``x`` is changed in the last three."""
     rng = np.random.default_rng(1)
     made = []
@@ -45,8 +52,8 @@ def _serve(workspace: Workspace, version: str, folder: Path, times: float, plus:
         x = float(rng.normal())
         made.append(
             Decision(
-                id=f"{folder.name}{i}",
-                event_time=NOW - timedelta(days=ago),
+                id=f"{folder.name}{end:%d}-{i}",
+                event_time=end - timedelta(days=ago),
                 request={},
                 features={
                     "x": times * x + plus if ago < 3 else x,
@@ -107,7 +114,7 @@ def test_what_was_decided_on_broken_data_is_neither_judged_nor_learned(
     assert window is not None
     [(incident, _)] = respond_to(workspace, window)
     later = NOW + timedelta(days=9)
-    ids = [f"{tmp_path.name}{i}" for i in range(ROWS)]
+    ids = [f"{tmp_path.name}{NOW:%d}-{i}" for i in range(ROWS)]
     workspace.decisions.add_labels([Label(one, 0, NOW) for one in ids])
     everything = DecisionQuery(version=version)
     rows, log = training_rows(workspace, history(workspace, later)), workspace.decisions
@@ -143,3 +150,23 @@ def test_what_a_fault_had_opened_before_it_was_told_from_drift_ends_with_it(
     )
     assert long_before.status == Status.OPEN
     respond.by_person(workspace, fault.id, "the feed is mended", retry=False)
+
+
+def test_rows_of_a_fault_that_was_ended_drift_no_longer(
+    trained: tuple[Workspace, str], tmp_path: Path
+) -> None:
+    workspace, version = trained
+    workspace.decisions.forget(NOW + timedelta(days=1))
+    _serve(workspace, version, tmp_path, times=100, plus=0)
+    window = look(workspace, NOW, version=version)
+    assert window is not None
+    [(fault, _)] = respond_to(workspace, window)
+    ended = fault.move(Status.RESOLVED, note="the feed is mended", at=NOW)
+    workspace.state.move_incident(fault, ended, NOW)
+    later = NOW + timedelta(days=5)
+    _serve(workspace, version, tmp_path, times=1, plus=0, end=NOW + timedelta(days=6))
+    window = look(workspace, later, version=version)
+    assert window is not None
+    [moved] = [f for f in window.drift if (f.name, f.slice) == ("psi", "x")]
+    assert moved.sample == pytest.approx(ROWS * 5 / 6, abs=2)
+    assert moved.outcome != Outcome.FAILED and moved.value is not None and moved.value < 0.1, moved
