@@ -16,7 +16,7 @@ from typing import Any
 
 from setpoint.adapters import sqlite_incidents, sqlite_ledger, sqlite_releases, sqlite_windows
 from setpoint.adapters.signing import Keys
-from setpoint.adapters.sqlite_decisions import store_errors
+from setpoint.adapters.sqlite_link import store_errors
 from setpoint.domain.escalation import Mark
 from setpoint.domain.incidents import Attention, Incident, Status
 from setpoint.domain.ledger import REVOKED, ROTATED, Break, Entry

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from setpoint.adapters.sqlite_decisions import transaction
+from setpoint.adapters.sqlite_link import transaction
 from setpoint.domain.bundle import Bundle
 from setpoint.errors import StateError
 from setpoint.ports import Decision, DecisionLog, Label, OnlineStore
@@ -81,7 +81,7 @@ class Engine:
     Args:
         bundle: The verified bundle.
         version: Model version as logged and answered.
-        connection: The store, made by ``sqlite_decisions.connect``; used by this engine alone.
+        connection: The store, made by ``sqlite_link.connect``; used by this engine alone.
         online: The online feature store on the same connection.
         log: The decision log, on the same connection or elsewhere.
         on_fault: Called with what broke, a store or this service, and the trace id of the

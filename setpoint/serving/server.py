@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import uvloop
 from prometheus_client import disable_created_metrics
 
-from setpoint.adapters.sqlite_decisions import Durability, SqliteDecisionLog, connect
+from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
+from setpoint.adapters.sqlite_link import Durability, connect
 from setpoint.adapters.sqlite_online import SqliteOnlineStore
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.errors import PlatformError

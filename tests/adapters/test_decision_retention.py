@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from setpoint.adapters.decision_export import export
-from setpoint.adapters.sqlite_decisions import FORGET_ROWS, SqliteDecisionLog, connect
+from setpoint.adapters.sqlite_decisions import FORGET_ROWS, SqliteDecisionLog
+from setpoint.adapters.sqlite_link import connect
 from setpoint.errors import DataError, StateError
 from setpoint.ports import FIXED, RECORD, DecisionQuery, Label
 from tests.adapters.decision_homes import Home, Log, opened

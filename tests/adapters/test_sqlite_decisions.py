@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from setpoint.adapters.sqlite_decisions import SqliteDecisionLog, connect, transaction
+from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
+from setpoint.adapters.sqlite_link import connect, transaction
 from setpoint.errors import StateError
 from setpoint.ports import DecisionQuery, Label
 from tests.adapters.test_decision_log import START, decision

@@ -17,7 +17,8 @@ import pytest
 from setpoint.adapters.gateway_client import Answer, GatewayClient
 from setpoint.adapters.postgres_decisions import PostgresDecisionLog
 from setpoint.adapters.processes import free_port
-from setpoint.adapters.sqlite_decisions import SqliteDecisionLog, connect
+from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
+from setpoint.adapters.sqlite_link import connect
 from setpoint.adapters.sqlite_online import SqliteOnlineStore
 from setpoint.domain.bundle import read_bundle
 from setpoint.errors import StateError

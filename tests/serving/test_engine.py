@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from setpoint.adapters.sqlite_decisions import SqliteDecisionLog, connect
+from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
+from setpoint.adapters.sqlite_link import connect
 from setpoint.adapters.sqlite_online import SqliteOnlineStore
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.errors import StateError
