@@ -79,6 +79,7 @@ def test_the_summary_that_is_shown_keeps_each_line_whole(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS, FLOOR)
+    figures |= {"champion": "v2", "rebuilt": True, "decision": "t1", "replayed": False}
     figures |= {"seconds_to_alarm": 67.7, "event_time_to_alarm": 17.75, "retrainings": 1}
     where: Any = SimpleNamespace(root=tmp_path / ("deep" * 20))
     show_summary(figures, where, Console(highlight=False), keep=False)

@@ -209,6 +209,16 @@ def _to_canary(bench: Bench) -> str:
     return version
 
 
+def _drill(bench: Bench) -> tuple[Rollout | None, str]:
+    former = bench.workspace.champion()
+    _switch(bench, _next(bench))
+    run = bench.api.wait(bench.api.run("drill/drill", {}), timeout=120)
+    ended = bench.workspace.state.release(former or "")
+    if run.state != "Rehearsed" or ended is None:
+        return ended, f"{EXPECTED} Rehearsed: {run.state}, {run.message}"
+    return ended, _expect(bench, ended, Stage.ROLLED_BACK)
+
+
 def _full_disk(bench: Bench) -> tuple[Rollout | None, str]:
     store = bench.workspace.live_store
     if not store.is_symlink():
@@ -244,6 +254,7 @@ SCENARIOS = (
     _strategy("ab", promotes=True),
     _strategy("bandit", promotes=False),
     _strategy("bandit", promotes=True),
+    Scenario("a roll-back rehearsed", _drill, small=True),
     Scenario("kill -9 of the challenger in a canary", _kill_challenger, small=True),
     Scenario("kill -9 of the champion in a canary", _kill_champion, small=True),
     Scenario("kill -9 of the only version", _kill_champion_alone, small=True),

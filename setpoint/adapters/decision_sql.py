@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from setpoint.errors import DataError
+from setpoint.errors import DataError, StateError
 from setpoint.ports import Decision, DecisionCount, DecisionQuery, Label
 
 CHUNK = 500
@@ -176,6 +176,9 @@ def decision_of(row: Sequence[Any], event_time: datetime) -> Decision:
         row: id, version, shadow, event time, score, threshold, action, both propensities, digest
             of the bundle, trace id, reasons, request and features as JSON, name of the key.
         event_time: The row's event time, aware.
+
+    Raises:
+        StateError: What should be JSON is none.
     """
     return Decision(
         id=row[0],
@@ -189,11 +192,22 @@ def decision_of(row: Sequence[Any], event_time: datetime) -> Decision:
         label_propensity=row[8],
         bundle_digest=row[9],
         trace_id=row[10],
-        reasons=msgspec.json.decode(row[11]),
-        request=msgspec.json.decode(row[12]),
-        features=msgspec.json.decode(row[13]),
+        reasons=_json(row[11], row),
+        request=_json(row[12], row),
+        features=_json(row[13], row),
         client=row[14],
     )
+
+
+def _json(text: str, row: Sequence[Any]) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as err:
+        raise StateError(
+            f"the row of decision {row[0]} is damaged: {err}",
+            where="decision log",
+            fix="bring the store back from a copy; a decision that was altered proves nothing",
+        ) from err
 
 
 def without_decision(labels: Iterable[Label], known: Collection[str]) -> list[str]:

@@ -46,7 +46,8 @@ def demo(
 ) -> None:
     """Play the card world through the whole loop; ends non-zero if it did not do its job.
 
-    Its job: heal what takes the model out of its setpoint, leave alone what does not, lose nothing.
+    Its job: heal what takes the model out of its setpoint, leave alone what does not, lose nothing,
+    and make the champion and one of its decisions again from the record.
     """
     from setpoint.demo import Script, run_demo, show_summary
     from setpoint.domain.rollout import Strategy
@@ -78,7 +79,8 @@ def demo(
         summary.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     left_alone = figures["retrainings"] == 0 and not figures["hurt"]
     good = figures["healed"] or left_alone
-    if not good or figures["lost"] or figures["wrong_version"]:
+    shown = figures["rebuilt"] and figures["replayed"]
+    if not good or not shown or figures["lost"] or figures["wrong_version"]:
         raise typer.Exit(1)
 
 

@@ -90,7 +90,10 @@ def replay(
     project: ProjectFile = None,
     root: Root = None,
 ) -> None:
-    """Compute a past decision again from the record; ends non-zero where it comes out otherwise."""
+    """Compute a past decision again from the record.
+
+    Ends with 1 where it comes out otherwise, with 3 where the record does not reach all of it.
+    """
     from setpoint.stages.replay import replay as again
 
     found = again(workspace_of(project, root, "audit"), decision)
@@ -107,9 +110,12 @@ def replay(
         console.print(
             f"  {part.name:9} {marks[part.equal]:9} {part.note}", markup=False, soft_wrap=True
         )
-    if not found.equal:
+    if found.differs:
         console.print("[red]not equal to the record[/red]")
         raise typer.Exit(1)
+    if not found.equal:
+        console.print("[yellow]equal as far as the record reaches, which is not all of it[/yellow]")
+        raise typer.Exit(3)
     console.print("equal, bit for bit")
 
 

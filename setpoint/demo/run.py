@@ -12,10 +12,13 @@ from setpoint.demo.player import Player
 from setpoint.demo.script import Script, event_time, prepare
 from setpoint.demo.summary import event_days, summarise
 from setpoint.documents import write_documents
+from setpoint.domain.findings import Outcome
 from setpoint.domain.world import World
 from setpoint.errors import PlatformError
 from setpoint.platform import up
 from setpoint.report import daily_rate, write_report
+from setpoint.stages.gates.rebuild import REBUILD
+from setpoint.stages.replay import reached, replay
 from setpoint.workspace import StreamClock, Workspace
 
 
@@ -34,6 +37,32 @@ def first_champion(workspace: Workspace, world: World, script: Script) -> None:
             where=f"{api.base}/runs/flow-run/{run.id}",
             fix="look at that run, and at logs/worker.log in the state folder",
         )
+
+
+def _answered_from_the_record(workspace: Workspace) -> dict[str, Any]:
+    """The champion's rebuild, which is one of its gates, and one of its decisions computed again.
+
+    Its events are taken in first: what no snapshot has, no record can say.
+    """
+    api = PrefectApi(workspace.ports.prefect)
+    api.wait(api.run("ingest/ingest", {}), timeout=120)
+    champion = workspace.champion()
+    judged = [e for e in workspace.state.ledger() if e.kind == "accepted"]
+    found = [
+        finding["outcome"] == Outcome.PASSED
+        for entry in judged
+        if entry.subject.endswith(f"/{champion}")
+        for finding in entry.evidence["verdict"]["findings"]
+        if finding["name"] == REBUILD
+    ]
+    decision = None if champion is None else reached(workspace, champion)
+    again = None if decision is None else replay(workspace, decision)
+    return {
+        "champion": champion,
+        "rebuilt": bool(found) and all(found),
+        "decision": decision,
+        "replayed": again is not None and again.equal,
+    }
 
 
 def run_demo(script: Script, root: Path, say: Say) -> tuple[dict[str, Any], Workspace]:
@@ -56,6 +85,7 @@ def run_demo(script: Script, root: Path, say: Say) -> tuple[dict[str, Any], Work
     played.retrainings = len(verdicts)
     floor = workspace.project.setpoints["detection_rate"].floor or 0.0
     summary = summarise(world, script, played, workspace.project.costs.matrix(), floor)
+    summary |= _answered_from_the_record(workspace)
     day = event_days(world)[played.answered]
     fraud = world.fraud[played.answered] == 1
     series = daily_rate(day, fraud, fraud & played.reviewed[played.answered])

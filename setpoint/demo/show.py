@@ -42,6 +42,12 @@ def _told(figures: dict[str, Any], workspace: Workspace, keep: bool) -> Iterator
         f"{figures['lost']} lost, {figures['wrong_version']} by a wrong version; "
         f"{counted(figures['retrainings'], 'retraining')}"
     )
+    rebuilt = "rebuilt byte for byte" if figures["rebuilt"] else "not rebuilt"
+    replayed = "computed again, bit for bit" if figures["replayed"] else "not computed again"
+    yield (
+        f"from the record: {figures['champion']} {rebuilt}; "
+        f"its decision {figures['decision']} {replayed}"
+    )
     where = os.path.relpath(workspace.root)
     if keep:
         yield f"Prefect UI: http://127.0.0.1:{workspace.ports.prefect}"

@@ -19,7 +19,7 @@ from setpoint.domain.ledger import Entry
 from setpoint.domain.outcome import Finding
 from setpoint.errors import DataError, StateError
 from setpoint.ports import DecisionQuery
-from setpoint.stages.replay import Replayed, replay
+from setpoint.stages.replay import Replayed, reached, replay
 from setpoint.workspace import Workspace
 
 
@@ -33,7 +33,7 @@ class Served:
         explained: Of the adverse ones, with reasons.
         adverse: How many were adverse.
         newest: Event time of the last.
-        replayed: That one computed again.
+        replayed: The last whose event is in a snapshot, computed again.
     """
 
     rows: int
@@ -170,5 +170,5 @@ def _served(workspace: Workspace, version: str, now: datetime | None) -> Served 
             newest = max(newest or (row["event_time"], row["id"]), (row["event_time"], row["id"]))
     if newest is None:
         return None
-    again = replay(workspace, newest[1])
+    again = replay(workspace, reached(workspace, version, start) or newest[1])
     return Served(rows, sound, explained, adverse, newest[0], again)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -46,7 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[D
         one = Decision(
             id=row["id"],
             event_time=events[row["id"]]["at"],
-            request={},
+            request={k: v for k, v in events[row["id"]].items() if k != "at"},
             features=features,
             score=float(scores[0]),
             threshold=bundle.decision.threshold,
@@ -77,7 +78,7 @@ def test_every_decision_comes_out_bit_for_bit(trained: tuple[Workspace, list[Dec
     found = [replay(workspace, one.id) for one in decided]
     assert all(one.equal for one in found)
     assert {len(one.decision.reasons) > 0 for one in found} == {True, False}
-    assert [part.equal for part in found[0].parts] == [True] * 5
+    assert [part.equal for part in found[0].parts] == [True] * 7
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,8 @@ def test_every_decision_comes_out_bit_for_bit(trained: tuple[Workspace, list[Dec
         ({"score": 0.123}, ["score"]),
         ({"action": "approve"}, ["action"]),
         ({"reasons": ["y"]}, ["reasons"]),
+        ({"threshold": 0.5}, ["threshold"]),
+        ({"score": "high"}, ["score"]),
     ],
 )
 def test_what_was_altered_is_named(
@@ -110,12 +113,43 @@ def test_a_feature_that_its_event_has_not_is_named(
     assert note.startswith("x ") and "logged -3.5" in note
 
 
-def test_an_event_that_no_snapshot_has_is_not_shown_and_the_rest_is(
+@pytest.mark.parametrize("value", [None, "much"])
+def test_features_that_are_none_are_named_and_no_traceback(
+    trained: tuple[Workspace, list[Decision]], value: str | None
+) -> None:
+    features = dict(max(trained[1], key=lambda one: one.score).features)
+    del features["x"]
+    found = _again(trained, features=features if value is None else features | {"x": value})
+    assert found.differs and _wrong(found) == ["features", "score"]
+
+
+def test_a_request_that_its_event_was_not_is_named(
+    trained: tuple[Workspace, list[Decision]],
+) -> None:
+    request = dict(max(trained[1], key=lambda one: one.score).request)
+    found = _again(trained, request=request | {"x": -3.5})
+    assert _wrong(found) == ["request"]
+    [note] = [part.note for part in found.parts if part.name == "request"]
+    assert note.startswith("x ") and "logged -3.5" in note
+
+
+def test_an_event_that_no_snapshot_has_is_not_shown_and_is_not_called_equal(
     trained: tuple[Workspace, list[Decision]],
 ) -> None:
     found = _again(trained, id="elsewhere")
-    assert found.equal
-    assert [part.name for part in found.parts if part.equal is None] == ["features"]
+    assert not found.equal and not found.differs
+    assert [part.name for part in found.parts if part.equal is None] == ["request", "features"]
+
+
+def test_a_row_of_the_log_that_is_damaged_is_one_clear_error(
+    trained: tuple[Workspace, list[Decision]],
+) -> None:
+    workspace = trained[0]
+    first = _again(trained).decision
+    with sqlite3.connect(workspace.live_store) as store:
+        store.execute("UPDATE decisions SET features = '{'")
+    with pytest.raises(StateError, match=f"the row of decision {first.id} is damaged"):
+        replay(workspace, first.id)
 
 
 def test_a_decision_of_another_bundle_proves_nothing(
@@ -138,7 +172,12 @@ def test_the_command_ends_non_zero_where_it_comes_out_otherwise(
     workspace, decided = trained
     where = ["--project", str(workspace.project_file), "--root", str(workspace.root)]
     best = max(decided, key=lambda one: one.score).id
-    for changes, code, word in (({}, 0, "bit for bit"), ({"score": 0.5}, 1, "differs")):
+    cases: list[tuple[dict[str, object], int, str]] = [
+        ({}, 0, "bit for bit"),
+        ({"score": 0.5}, 1, "differs"),
+        ({"id": "elsewhere"}, 3, "as far as the record reaches"),
+    ]
+    for changes, code, word in cases:
         _again(trained, **changes)
-        result = CliRunner().invoke(app, ["replay", best, *where])
+        result = CliRunner().invoke(app, ["replay", str(changes.get("id", best)), *where])
         assert (result.exit_code, word in result.output) == (code, True), result.output
