@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State, StateType
@@ -12,7 +13,7 @@ from flows.release import walk
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import Stage
 from setpoint.stages import access, mitigate, triggers
-from setpoint.stages.train import Candidate
+from setpoint.stages.train import Candidate, Training
 from setpoint.workspace import Workspace, open_workspace
 from tasks import approving, data, gates, training
 
@@ -45,13 +46,19 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
     trained = training.fit(workspace, rows, known, since)
     candidate = training.publish(workspace, trained, snapshot, cause)
     training.prepare_fallback(workspace, trained, snapshot)
-    verdict = gates.run_gates(workspace, candidate, trained, cause)
-    if mitigate.offered(workspace, trained, verdict):
-        trained = training.reweigh(workspace, trained)
-        candidate = training.publish(workspace, trained, snapshot, cause)
-        verdict = gates.run_gates(workspace, candidate, trained, cause)
+
+    def judged(one: Training, made: Candidate) -> mitigate.Judged:
+        return mitigate.Judged(one, made, gates.run_gates(workspace, made, one, cause))
+
+    best = mitigate.until_fair(
+        workspace,
+        judged(trained, candidate),
+        partial(training.mitigate, workspace.project),
+        lambda one: judged(one, training.publish(workspace, one, snapshot, cause)),
+    )
+    candidate, verdict = best.candidate, best.verdict
     if verdict.outcome != Outcome.PASSED:
-        return Delivery(candidate, verdict, None, verdict.summary())
+        return Delivery(candidate, verdict, None, best.reason)
     training.build_image(workspace, candidate)
     if approving.ask(workspace, candidate, cause) is not None:
         told = f"it waits for approval: setpoint approve {candidate.version} --note WHY"

@@ -10,8 +10,11 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from setpoint.adapters.plots import training_plots
+from setpoint.config import Project
+from setpoint.config.gates import Mitigation
 from setpoint.domain.training import Rows
-from setpoint.stages import fallback, mitigate, package, train
+from setpoint.stages import fallback, fitted, package, train
+from setpoint.stages import mitigate as mitigation
 from setpoint.stages.assemble import History
 from setpoint.stages.ingest import Ingested
 from setpoint.workspace import Workspace
@@ -34,11 +37,11 @@ def fit(workspace: Workspace, rows: Rows, known: History, since: datetime | None
     return train.fit(workspace, rows, known, since)
 
 
-@task(name="reweigh", cache_policy=NO_CACHE)
-def reweigh(workspace: Workspace, training: train.Training) -> train.Training:
-    """The same training on rows whose label does not depend on the group."""
-    again = mitigate.reweighed(workspace, training)
-    get_run_logger().info("fitted again, balanced by %s", again.model.parameters.balance)
+@task(name="mitigate", task_run_name="{way}", cache_policy=NO_CACHE)
+def mitigate(project: Project, training: train.Training, way: Mitigation) -> train.Training:
+    """The same training with weighted rows, or with another threshold."""
+    again = mitigation.mitigated(project, training, way)
+    get_run_logger().info("%s", fitted.mitigation(project, again.model.parameters))
     return again
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -219,15 +220,23 @@ class Setpoint:
         self._replay.tell(f"  {challenger}, {due.cause}: {verdict.summary()}")
 
     def _publish(self, training: Training, cause: str) -> tuple[str, Verdict]:
+        """The version that came of a training, and of what its project file has tried after it."""
+        workspace = self._replay.workspace
+        judge = partial(self._judged, cause=cause)
+        try_way = partial(mitigate.mitigated, workspace.project)
+        best = mitigate.until_fair(workspace, judge(training), try_way, judge)
+        if best.impossible:
+            self._replay.tell(f"  {best.impossible}")
+        return best.candidate.version, best.verdict
+
+    def _judged(self, training: Training, cause: str) -> mitigate.Judged:
         workspace = self._replay.workspace
         candidate = train.publish(workspace, training, self._replay.snapshot, cause)
         verdict = gate.run_gates(workspace, candidate, training, cause, gate.JUDGING)
         gate.record_verdict(workspace, candidate, verdict, cause)
         told = f"  {candidate.version} trained on {len(training.split.fit):,} rows"
         self._replay.tell(f"{told}; gates {verdict.outcome}")
-        if mitigate.offered(workspace, training, verdict):
-            return self._publish(mitigate.reweighed(workspace, training), cause)
-        return candidate.version, verdict
+        return mitigate.Judged(training, candidate, verdict)
 
     def _promote(
         self, version: str, cause: str, *, back: bool = False, rule: bool = False

@@ -34,6 +34,29 @@ Metrics = Annotated[
 ]
 
 
+Mitigation = Literal["reweigh", "threshold"]
+
+
+def _mitigations(value: Any) -> Any:
+    if isinstance(value, str):
+        return () if value == "none" else (value,)
+    return value
+
+
+Mitigations = Annotated[
+    tuple[Mitigation, ...],
+    BeforeValidator(_mitigations),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["none", *get_args(Mitigation)]},
+                {"type": "array", "items": {"enum": [*get_args(Mitigation)]}},
+            ]
+        }
+    ),
+]
+
+
 class Fairness(Section):
     """The fairness gate, on each protected column and on their crossing."""
 
@@ -50,16 +73,18 @@ class Fairness(Section):
     intersectional: bool = Field(
         True, description="Whether the crossing of all protected columns is judged, too."
     )
-    mitigation: Literal["none", "reweigh"] = Field(
-        "none", description="What is trained where fairness alone refuses a candidate."
+    mitigation: Mitigations = Field(
+        (), description="What is tried, one after the other, where fairness alone refuses."
     )
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        twice = [m for m in self.metric if self.metric.count(m) > 1]
-        if twice:
-            rule = f"declares {twice[0]} more than once"
-            refuse("Fairness", [Fault(("metric",), list(self.metric), rule)])
+        for name in ("metric", "mitigation"):
+            listed = getattr(self, name)
+            twice = [one for one in listed if listed.count(one) > 1]
+            if twice:
+                rule = f"declares {twice[0]} more than once"
+                refuse("Fairness", [Fault((name,), list(listed), rule)])
         return self
 
 

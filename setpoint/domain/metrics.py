@@ -231,20 +231,44 @@ def average_precision(label: AnyArray, score: AnyArray) -> float:
     return float((positives * np.cumsum(positives) / np.cumsum(totals)).sum() / p)
 
 
-def best_threshold(score: AnyArray, label: AnyArray, costs: CostArrays) -> float:
-    """The threshold of least total cost on these rows, exact over all cut points.
+@dataclass(frozen=True)
+class Cuts:
+    """Every threshold that decides rows otherwise than the next, highest first.
 
-    The threshold lies midway between two neighbouring scores, so that rounding a score does not
-    change its side. Of equal costs the highest threshold wins: the fewest rows acted on. Acting
-    on no row is possible only where the highest score is under 1, since a threshold is 0 to 1.
+    Attributes:
+        thresholds: From the one that acts on the fewest to 0, which acts on all, [m].
+        totals: Cost of all rows under each, against acting on none, [m]; infinite where a score of
+            1 is acted on whatever the threshold.
+        slack: Sums in another order differ in the last bits; less does not tell two totals apart.
+    """
+
+    thresholds: Floats
+    totals: Floats
+    slack: float
+
+    def cheapest(self, allowed: NDArray[np.bool_] | None = None) -> float | None:
+        """The threshold of least total cost, of equal ones the highest; ``None``: none is allowed.
+
+        Args:
+            allowed: Which may be chosen, [m]; all of them by default.
+        """
+        totals = self.totals if allowed is None else np.where(allowed, self.totals, np.inf)
+        if not np.isfinite(totals).any():
+            return None
+        return float(self.thresholds[np.argmax(totals <= totals.min() + self.slack)])
+
+
+def threshold_cuts(score: AnyArray, label: AnyArray, costs: CostArrays) -> Cuts:
+    """All cut points of these rows with what each costs.
+
+    A threshold lies midway between two neighbouring scores, so that rounding a score does not
+    change its side. Acting on no row is possible only where the highest score is under 1, since a
+    threshold is 0 to 1.
 
     Args:
         score: Calibrated probability, 0 to 1, [n].
         label: 0 or 1, [n].
         costs: Costs of the same rows.
-
-    Returns:
-        The threshold, 0 to 1; act where ``score >= threshold``.
 
     Raises:
         DataError: There are no rows, lengths differ, or a score is not within 0 to 1.
@@ -263,13 +287,30 @@ def best_threshold(score: AnyArray, label: AnyArray, costs: CostArrays) -> float
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
     totals = np.append(0.0 if ranked[0] < 1 else np.inf, saved[last])
     edges = np.concatenate([[1.0], ranked[last], [0.0]])
-    # Sums in another order differ in the last bits; that must not decide between equal costs.
-    slack = 1e-12 * float(np.abs(saved).max())
-    k = int(np.argmax(totals <= totals.min() + slack))
-    middle = 0.5 * (edges[k] + edges[k + 1])
-    if k == len(last):
-        return 0.0
-    return float(middle if middle > edges[k + 1] else edges[k])
+    middle = 0.5 * (edges[:-1] + edges[1:])
+    thresholds = np.where(middle > edges[1:], middle, edges[:-1])
+    thresholds[-1] = 0.0
+    return Cuts(thresholds, totals, 1e-12 * float(np.abs(saved).max()))
+
+
+def best_threshold(score: AnyArray, label: AnyArray, costs: CostArrays) -> float:
+    """The threshold of least total cost on these rows, exact over all cut points.
+
+    Of equal costs the highest threshold wins: the fewest rows acted on.
+
+    Args:
+        score: Calibrated probability, 0 to 1, [n].
+        label: 0 or 1, [n].
+        costs: Costs of the same rows.
+
+    Returns:
+        The threshold, 0 to 1; act where ``score >= threshold``.
+
+    Raises:
+        DataError: There are no rows, lengths differ, or a score is not within 0 to 1.
+    """
+    cheapest = threshold_cuts(score, label, costs).cheapest()
+    return 0.0 if cheapest is None else cheapest
 
 
 def _by_score(label: AnyArray, score: AnyArray) -> tuple[Floats, Floats]:

@@ -180,6 +180,8 @@ class Parameters:
         max_iter: Trees.
         seed: Of the boosting.
         balance: Columns of ``Rows.columns`` from whose crossing the label is parted by weights.
+        fair: Whether the threshold is the cheapest at which the declared ratios between groups hold
+            (``setpoint.domain.fair_threshold``), and not the cheapest of all.
     """
 
     learning_rate: float = 0.1
@@ -191,6 +193,7 @@ class Parameters:
     max_iter: int = 120
     seed: int = 0
     balance: tuple[str, ...] = ()
+    fair: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "balance", tuple(self.balance))  # a list, as JSON has it

@@ -20,8 +20,8 @@ from setpoint.domain.loss import LOSS, Reference, loss_a_day
 from setpoint.errors import DataError
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.coverage import label_times, selected
-from setpoint.stages.gates.fairness import compared, groups_beside
 from setpoint.stages.gates.performance import targets
+from setpoint.stages.groups import compared, groups_beside
 from setpoint.stages.maturity import known_ages
 from setpoint.stages.ripe import acted_by_score, judged_decisions, ripe_decisions, ripe_window
 from setpoint.workspace import Workspace

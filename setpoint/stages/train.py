@@ -23,7 +23,6 @@ from setpoint.domain.bundle import DecisionSpec, Knots, SnapshotRef, write_bundl
 from setpoint.domain.exploration import EXPLORATION
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.gates.judged import Judged, judge
-from setpoint.domain.hardening import harden
 from setpoint.domain.metrics import average_precision, roc_auc
 from setpoint.domain.multivariate import sample
 from setpoint.domain.profile import build_profile
@@ -41,11 +40,11 @@ from setpoint.domain.validation import check_label
 from setpoint.errors import TrainingError
 from setpoint.stages.assemble import History, history, training_rows
 from setpoint.stages.broken import spans
+from setpoint.stages.fitted import fitted, hardened, mitigation
 from setpoint.stages.identity import PACKAGES, conditions, environment_packages
 from setpoint.stages.ingest import Ingested
 from setpoint.stages.maturity import reference
 from setpoint.stages.poisoning import check_new_data, without
-from setpoint.stages.reach import reaches
 from setpoint.workspace import Workspace
 
 
@@ -125,11 +124,11 @@ def fit(
     costs = project.costs.matrix()
     split, start = _split(workspace, rows, since)
     _check_inputs(split.fit, project.feature_spec().number_names)
-    fitted: dict[Parameters, TrainedModel] = {}
+    made: dict[Parameters, TrainedModel] = {}
 
     def cost_of(parameters: Parameters) -> float:
         model = finish(fit_pipeline(split.fit, parameters), parameters, split.tune, costs)
-        fitted[parameters] = model
+        made[parameters] = model
         judged = judge(split.tune, model.scores(split.tune), model.threshold, costs)
         return float(judged.cost.mean())
 
@@ -141,42 +140,27 @@ def fit(
         span_days=int(np.ptp(split.fit.time)) / (86_400 * MICROSECONDS),
         recent_days=_recent_days(split.fit, start),
     )
-    model = _hardened(workspace, fitted[best], split)
+    model = hardened(project, made[best], split)
     return Training(model, split, tried, known, since)
 
 
 def fit_again(
     workspace: Workspace, rows: Rows, parameters: Parameters, since: datetime | None
 ) -> tuple[TrainedModel, Split]:
-    """The model that ``fit`` made when its search had chosen these parameters.
+    """The model that ``fit`` made when its search had chosen these parameters, or a mitigation.
 
     Raises:
-        TrainingError: A part of the split lacks a class.
+        TrainingError: A part of the split lacks a class, or the threshold is to be fair and none
+            is.
     """
     split, _ = _split(workspace, rows, since)
-    costs = workspace.project.costs.matrix()
-    model = finish(fit_pipeline(split.fit, parameters), parameters, split.tune, costs)
-    return _hardened(workspace, model, split), split
+    return fitted(workspace.project, split, parameters), split
 
 
 def _split(workspace: Workspace, rows: Rows, since: datetime | None) -> tuple[Split, int | None]:
     rule = workspace.project.train
     start = None if since is None else round(since.timestamp() * MICROSECONDS)
     return split_rows(rows, rule.holdout, rule.judge_recent, start), start
-
-
-def _hardened(workspace: Workspace, model: TrainedModel, split: Split) -> TrainedModel:
-    """The model trained again with disguised positives, where the project file says so."""
-    project = workspace.project
-    return harden(
-        model,
-        split.fit,
-        split.tune,
-        project.costs.matrix(),
-        reaches(project, split.fit),
-        budget=project.gates.robustness.budget,
-        share=project.train.adversarial,
-    )
 
 
 def _recent_days(rows: Rows, since: int | None) -> float:
@@ -259,8 +243,8 @@ def publish(workspace: Workspace, training: Training, snapshot: Ingested, cause:
         {"onnx_parity": parity},
     )
     tags = {"cause": cause}
-    if model.parameters.balance:
-        tags["mitigation"] = f"reweighed by {', '.join(model.parameters.balance)}"
+    if mitigated := mitigation(workspace.project, model.parameters):
+        tags["mitigation"] = mitigated
     made = register(workspace, training, exported, snapshot, tags)
     workspace.registry.point(CANDIDATE, made.version)
     return made

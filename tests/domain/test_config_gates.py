@@ -24,6 +24,21 @@ def test_the_ratio_that_did_not_name_its_side_is_that_of_the_adverse_one() -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "ways"),
+    [
+        ("{}", ()),
+        ("{mitigation: none}", ()),
+        ("{mitigation: reweigh}", ("reweigh",)),
+        ("{mitigation: [threshold, reweigh]}", ("threshold", "reweigh")),
+    ],
+)
+def test_a_mitigation_is_one_word_or_a_list_in_the_order_in_which_they_are_tried(
+    text: str, ways: tuple[str, ...]
+) -> None:
+    assert _gates(f"fairness: {text}").fairness.mitigation == ways
+
+
+@pytest.mark.parametrize(
     ("text", "field", "said"),
     [
         ("fairness: {metric: []}", "gates.fairness.metric", "at least 1"),
@@ -47,6 +62,11 @@ def test_the_ratio_that_did_not_name_its_side_is_that_of_the_adverse_one() -> No
         ),
         ("explainability: {proxy_ceiling: 0.4}", "gates.explainability.proxy_ceiling", "0.5"),
         ("fairness: {mitigation: thresholds}", "gates.fairness.mitigation", "'reweigh'"),
+        (
+            "fairness: {mitigation: [threshold, threshold]}",
+            "gates.fairness.mitigation",
+            "more than once",
+        ),
     ],
 )
 def test_a_mistake_names_its_field_and_what_is_allowed(text: str, field: str, said: str) -> None:

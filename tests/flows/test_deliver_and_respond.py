@@ -54,21 +54,25 @@ def test_a_refused_candidate_ends_the_run_refused_and_the_reason_is_in_the_ui(
     assert "documents/datasheet.html" in workspace.registry.attached("v1", "documents")
 
 
-def test_a_candidate_refused_for_fairness_alone_is_trained_once_more_on_weighted_rows(
+def test_each_declared_mitigation_is_tried_and_what_is_impossible_is_said_in_the_refusal(
     project: Path,
 ) -> None:
     from flows.deliver import deliver
 
-    project.write_text(FAIR.replace("floor: 0.65", "floor: 0.97"), "utf-8")
+    text = FAIR.replace("floor: 0.65", "floor: 0.97")
+    text = text.replace("mitigation: reweigh", "mitigation: [reweigh, threshold]")
+    project.write_text(text, "utf-8")
     workspace = open_workspace()
     put(workspace, "0.parquet", make_unfair())
     state = deliver("manual", return_state=True)
     assert state.name == "Refused"
-    # The second is too unfair for such a floor as well, and there is no third.
+    # The second is too unfair for such a floor as well, at any threshold.
     assert [(e.kind, e.subject) for e in workspace.state.ledger()] == [
         ("refused", "small/v1"),
         ("refused", "small/v2"),
+        ("not_mitigated", "small/v2"),
     ]
+    assert "no threshold is expected to pass" in (state.message or "")
     assert "mitigation" not in workspace.registry.tags("v1")
     assert workspace.registry.tags("v2")["mitigation"] == "reweighed by sex"
 

@@ -7,11 +7,11 @@ its side.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import numpy as np
 from scipy.stats import norm
 
 from setpoint.domain.findings import Finding, Outcome, not_measured
@@ -137,8 +137,14 @@ def ratio_bounds(
     worst: tuple[int, int], best: tuple[int, int], error_rate: float
 ) -> tuple[float, float]:
     """Bounds of a ratio of two proportions, each one-sided (Katz 1978, half a case added)."""
+    low, high = katz_bounds(worst, best, float(norm.isf(error_rate)))
+    return float(low), float(high)
+
+
+def katz_bounds(worst: tuple[Any, Any], best: tuple[Any, Any], z: float) -> tuple[Any, Any]:
+    """The same at ``z`` standard errors of the logarithm; hits may be arrays of one shape."""
     (a, n), (b, m) = worst, best
     ratio = ((a + 0.5) / (n + 0.5)) / ((b + 0.5) / (m + 0.5))
     spread = 1 / (a + 0.5) - 1 / (n + 0.5) + 1 / (b + 0.5) - 1 / (m + 0.5)
-    half = float(norm.isf(error_rate)) * math.sqrt(max(spread, 0.0))
-    return ratio * math.exp(-half), ratio * math.exp(half)
+    half = z * np.sqrt(np.maximum(spread, 0.0))
+    return ratio * np.exp(-half), ratio * np.exp(half)
