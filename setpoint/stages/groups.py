@@ -57,6 +57,16 @@ def groups_beside(
     ]
 
 
+def candidate_error_rate(project: Project) -> float:
+    """Error rate at which the groups of one candidate are judged.
+
+    A first candidate and each mitigation of it are judged on the same rows: they share the chance
+    that one of them passes which is unfair (Bonferroni).
+    """
+    rule = project.gates
+    return rule.setpoint_error_rate / (1 + len(rule.fairness.mitigation))
+
+
 def fair_for_groups(project: Project, model: TrainedModel, split: Split) -> FairThreshold:
     """The cheapest threshold at which each of ``compared`` is expected to pass its gate."""
     rule, tune = project.gates.fairness, split.tune
@@ -76,6 +86,6 @@ def fair_for_groups(project: Project, model: TrainedModel, split: Split) -> Fair
         tune.label,
         tune.priced(project.costs.matrix()),
         ratios,
-        error_rate=project.gates.setpoint_error_rate,
+        error_rate=candidate_error_rate(project),
         judged=len(split.judge),
     )

@@ -19,6 +19,8 @@ from setpoint.domain.training import Parameters, Rows, TrainedModel, fit_pipelin
 from setpoint.stages import mitigate
 from setpoint.stages.fitted import fitted
 from setpoint.stages.gates.beside import bundle_scores
+from setpoint.stages.gates.case import Case
+from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.run import JUDGING, run_gates
 from setpoint.stages.ingest import Ingested, ingest
 from setpoint.stages.rebuild import rebuild
@@ -274,3 +276,21 @@ def test_a_fair_threshold_that_costs_more_than_acting_on_nobody_is_refused(
     candidate = publish(dear.workspace, again, dear.snapshot, "first")
     verdict = run_gates(dear.workspace, candidate, again, "first", JUDGING)
     assert [f.name for f in verdict if not f.passed] == ["beats_simpler"]
+
+
+@pytest.mark.parametrize(
+    ("ways", "rate"), [((), 0.05), (("reweigh",), 0.025), (("reweigh", "threshold"), 0.05 / 3)]
+)
+def test_candidates_on_the_same_rows_share_the_chance_that_an_unfair_one_passes(
+    refused: Refused, ways: tuple[Mitigation, ...], rate: float
+) -> None:
+    declared = with_rule(refused, mitigation=ways)
+    training, project = declared.training, declared.workspace.project
+    judged = judge(
+        training.split.judge,
+        training.model.scores(training.split.judge),
+        training.model.threshold,
+        project.costs.matrix(),
+    )
+    case = Case(declared.workspace, declared.candidate, training, judged, "first")
+    assert [f.error_rate for f in fairness_findings(case)] == [pytest.approx(rate)]
