@@ -113,11 +113,12 @@ def test_a_threshold_holds_exactly_where_the_gate_would_pass_at_the_same_bounds(
 ) -> None:
     world = make_world(seed, metric, floor, shares, small_groups, gap)
     cuts = threshold_cuts(world.score, world.label, COSTS.arrays({}, len(world.label)))
-    held = holding(world.score, world.label, cuts.thresholds, world.ratio, ERROR_RATE, JUDGED)
+    thresholds = np.concatenate([cuts.thresholds, world.score[:20]])  # a score is acted on itself
+    held = holding(world.score, world.label, thresholds, world.ratio, ERROR_RATE, JUDGED)
     comparisons = max(world.parts() - 1, 1)
     z = standard_errors(ERROR_RATE, len(world.label), JUDGED, comparisons)
     stricter = comparisons * float(norm.sf(z))
-    gate = [world.gate(t, stricter) for t in cuts.thresholds]
+    gate = [world.gate(t, stricter) for t in thresholds]
     assert held.tolist() == gate
 
 
