@@ -16,9 +16,9 @@ from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Finding, Outcome, Verdict
 from setpoint.domain.gates.judged import judge
 from setpoint.domain.training import Parameters, Rows, TrainedModel, fit_pipeline, raw_scores
+from setpoint.serving.scorer import Scorer
 from setpoint.stages import mitigate
 from setpoint.stages.fitted import fitted
-from setpoint.stages.gates.beside import bundle_scores
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.run import JUDGING, run_gates
@@ -216,11 +216,16 @@ def test_what_is_served_acts_on_the_same_rows_of_each_group_as_was_judged(
     judged = judge(
         rows, again.model.scores(rows), again.model.threshold, workspace.project.costs.matrix()
     )
-    served = bundle_scores(bundle, rows) >= bundle.decision.threshold
+    scorer = Scorer(bundle)
+    inputs = list(zip(rows.numbers.tolist(), rows.categories.tolist(), strict=True))
+    scores, raw = scorer.score(inputs)
+    served = np.zeros(len(rows), dtype=bool)
+    served[list(scorer.adverse(inputs, scores, raw, rows.ids.tolist()))] = True
     assert bundle.decision.threshold == again.model.threshold
     assert "sex" not in bundle.features.names
     for sex in ("f", "m"):
         of = rows.columns["sex"] == sex
+        assert 0 < served[of].mean() < 1
         assert np.array_equal(served[of], judged.acted[of])
 
 
