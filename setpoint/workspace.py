@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from setpoint.adapters.files import write_atomically
-from setpoint.adapters.mlflow_registry import CHAMPION, Registry
+from setpoint.adapters.mlflow_registry import CHAMPION, IMAGE, Registry
 from setpoint.adapters.seal_file import SealFile
 from setpoint.adapters.signing import TRUSTED, Keys
 from setpoint.adapters.sqlite_state import StateStore
 from setpoint.config import Environment, Project, load_project, read_environment
+from setpoint.domain.images import SignedImage, checked_image, pinned_name
 from setpoint.domain.signatures import Signature
 from setpoint.errors import PlatformError, StateError
 from setpoint.ports import Clock, DecisionLog, ModelRuntime, TrafficRouter
@@ -186,6 +187,27 @@ class Workspace:
         """Folder of a version's bundle."""
         return self.root / "bundles" / version
 
+    def image(self, version: str) -> SignedImage:
+        """The image of a version, its signature checked.
+
+        Raises:
+            PlatformError: It has none, or no trusted key signed it for this version.
+            StateError: It was registered without the digest of its bundle.
+        """
+        kept, bundle = self.registry.tags(version).get(IMAGE), self.registry.digest(version)
+        return checked_image(kept, bundle, self.keys.trusted.check, self._image_record(version))
+
+    def pinned_image(self, version: str) -> str:
+        """Name by digest of a version's image, its signature checked.
+
+        Raises:
+            PlatformError, StateError: As for ``image``; or it was never pushed.
+        """
+        return pinned_name(self.image(version), self._image_record(version))
+
+    def _image_record(self, version: str) -> str:
+        return f"tag {IMAGE} of {version} of model {self.registry.name} in MLflow"
+
     def address(self, uri: str) -> str:
         """A data address; a relative one starts in the project file's folder."""
         if "://" in uri or Path(uri).is_absolute():
@@ -259,15 +281,14 @@ class Workspace:
             from setpoint.adapters.kubernetes_manifests import read_cluster
             from setpoint.adapters.kubernetes_runtime import KubernetesRuntime
 
-            repository = self.project.package.repository
-            if repository is None:
+            if self.project.package.repository is None:
                 raise PlatformError(
                     "package.repository is not set",
                     where=str(self.project_file),
                     fix="name where a cluster finds the images, without a tag",
                 )
             cluster = read_cluster(self.environment.cluster)
-            return KubernetesRuntime(cluster, self.project.name, repository)
+            return KubernetesRuntime(cluster, self.project.name, self.pinned_image)
         from setpoint.adapters.process_runtime import ProcessRuntime
 
         env = self.environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ class KubernetesRuntime:
     Args:
         cluster: The cluster.
         project: Name of the project.
-        repository: Where the images are; a version is the tag of its image.
+        images: Name by digest of a version's image, once its signature was found to hold; raises
+            ``PlatformError`` if it does not.
         api: The API server; ``None`` for the one that ``cluster`` names, with the account that
             the platform runs under.
     """
@@ -39,31 +41,38 @@ class KubernetesRuntime:
     kind: str = "kubernetes"
 
     def __init__(
-        self, cluster: Cluster, project: str, repository: str, api: KubernetesApi | None = None
+        self,
+        cluster: Cluster,
+        project: str,
+        images: Callable[[str], str],
+        api: KubernetesApi | None = None,
     ) -> None:
         self._cluster = cluster
         self._project = project
-        self._repository = repository
+        self._images = images
         self._api = api or KubernetesApi(cluster.namespace, cluster.server)
 
     def start(self, version: str, bundle: Path, digest: str = "") -> Endpoint:
         """Start a version and wait until all its pods are ready, or find it; see the port.
 
         The bundle is the one inside the image; a pod whose bundle has another digest than
-        ``digest`` does not start.
+        ``digest`` does not start. The image is asked for by digest: what its registry holds under
+        another content is refused by the node that pulls it.
 
         Raises:
-            PlatformError: A new one does not get ready, and nothing of it is left; it runs
-                already from another bundle, and goes on; or the API server refuses.
+            PlatformError: Its image is not signed, and nothing is sent; a new one does not get
+                ready, and nothing of it is left; it runs already from another bundle or image,
+                and goes on; or the API server refuses.
         """
         name = object_name(self._project, version)
         known = self._api.get("Deployment", name)
         if known is not None:
             self._check_same(known, bundle.absolute(), digest)
+            self._check_image(known, version)
             # Slow or between two starts: taking it away would not make it better.
             self._wait_ready(name, KNOWN_SECONDS)
             return self._endpoint(name)
-        image = f"{self._repository}:{version}"
+        image = self._images(version)
         try:
             for item in version_objects(
                 self._cluster, self._project, version, image, str(bundle.absolute()), digest
@@ -74,7 +83,7 @@ class KubernetesRuntime:
                     f"it is not ready after {self._cluster.ready_seconds:g} s: {self._why(name)}",
                     where=f"version {version}, image {image}",
                     fix=f"kubectl -n {self._cluster.namespace} describe pods "
-                    f"-l app.kubernetes.io/name={name}; is the image in its repository?",
+                    f"-l app.kubernetes.io/name={name}; is the image in its repository, unaltered?",
                 )
         except PlatformError:
             self.stop(version)
@@ -124,6 +133,18 @@ class KubernetesRuntime:
             f"it runs already from {there or 'a bundle that nobody named'}, not from {wanted}",
             where=f"Deployment {known['metadata']['name']}",
             fix="stop that version first, or give this bundle a version of its own",
+        )
+
+    def _check_image(self, known: dict[str, Any], version: str) -> None:
+        """A version is one image, too; one that was started by its tag goes on."""
+        (container,) = known["spec"]["template"]["spec"]["containers"]
+        there = str(container["image"])
+        if "@" not in there or there == (wanted := self._images(version)):
+            return
+        raise PlatformError(
+            f"it runs from the image {there}, and {wanted} was signed",
+            where=f"Deployment {known['metadata']['name']}",
+            fix="somebody changed the Deployment: delete it, the next step starts the version anew",
         )
 
     def _wait_ready(self, name: str, seconds: float) -> bool:

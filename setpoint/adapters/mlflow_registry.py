@@ -23,6 +23,9 @@ TABULAR = {"mlflow.experimentKind": "custom_model_development"}
 GATED_AGAINST, NOBODY = "gated_against", "nobody"
 """Tag of a version: the champion that its gates compared it with."""
 
+IMAGE = "image"
+"""Tag of a version: its container image and the signature of that, as JSON."""
+
 CHAMPION, CHALLENGER, CANDIDATE = "champion", "challenger", "candidate"
 
 

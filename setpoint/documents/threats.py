@@ -68,7 +68,7 @@ THREATS = (
         "AML.T0018",
         "Manipulate AI Model",
         "A bundle is signed; every byte is held against the digest it was registered with, at load "
-        "and at deploy.",
+        "and at deploy. The image of a version is signed and started by its digest.",
         (
             "tests/serving/test_signed_bundles.py::"
             "test_every_flipped_byte_of_a_signed_bundle_is_refused",
@@ -77,6 +77,10 @@ THREATS = (
             "tests/serving/test_failures.py::"
             "test_an_altered_manifest_does_not_start_where_the_digest_is_known",
             "tests/adapters/test_docker_images.py::test_a_model_altered_in_its_image_is_not_served",
+            "tests/adapters/test_docker_images.py::"
+            "test_an_image_altered_in_its_registry_is_not_pulled_by_the_name_that_was_signed",
+            "tests/stages/test_signed_image.py::"
+            "test_another_image_under_the_old_signature_is_refused",
             "tests/stages/test_roll_back.py::test_a_bundle_that_was_altered_is_not_rolled_back_to",
         ),
     ),

@@ -1,4 +1,4 @@
-"""The container image of a version, where an engine answers: built, tried, timed, pushed."""
+"""The container image of a version, where an engine answers: built, tried, pushed, signed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from setpoint.adapters.docker_context import default_recipes, download_wheels
+from setpoint.adapters.docker_context import LABELS, default_recipes, download_wheels
 from setpoint.adapters.docker_images import DEFAULT_BASE, BuiltImage, DockerImages, SmokeResult
 from setpoint.adapters.docker_probe import WARM_REQUESTS
 from setpoint.adapters.gateway_client import encode
+from setpoint.adapters.mlflow_registry import IMAGE
 from setpoint.domain.findings import Finding, Verdict, check_ceiling
+from setpoint.domain.images import SignedImage, sign_image
 from setpoint.errors import PlatformError
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace
@@ -35,6 +37,7 @@ class Packaged:
         note: One sentence for people.
         latency: How quickly its image answers; empty if that was not measured.
         size_bytes: Size of all layers of the image, bytes; 0 without one.
+        signed: Its digests and their signature; ``None`` without an image that may be released.
     """
 
     runtime: str
@@ -42,6 +45,7 @@ class Packaged:
     note: str
     latency: Verdict = field(default_factory=Verdict)
     size_bytes: int = 0
+    signed: SignedImage | None = None
 
 
 class _Refused(PlatformError):
@@ -53,9 +57,10 @@ class _Refused(PlatformError):
 def build_image(
     workspace: Workspace, candidate: Candidate, images: DockerImages | None = None
 ) -> Packaged:
-    """Build, smoke-test and time the image of a candidate, as the project file says.
+    """Build, smoke-test, time and sign the image of a candidate, as the project file says.
 
-    The ledger entry ``packaged`` tells how it went, a refusal too.
+    The signature is kept with the version's record. The ledger entry ``packaged`` tells how it
+    went, a refusal too.
 
     Args:
         workspace: The project.
@@ -126,6 +131,8 @@ def _recorded(workspace: Workspace, candidate: Candidate, made: Packaged) -> Pac
             "note": made.note,
             "size_bytes": made.size_bytes,
             "latency": made.latency.to_dict(),
+            "image_id": made.signed.id if made.signed else "",
+            "image_signed_by": made.signed.key if made.signed else "",
         },
     )
     return made
@@ -173,7 +180,11 @@ def _build(workspace: Workspace, candidate: Candidate, images: DockerImages) -> 
         f"{name}, {image.size_bytes / 1e6:.0f} MB, built, smoke-tested, 99 of 100 answers within "
         f"{p99:.3g} ms. Runs as a process."
     )
-    return Packaged("process", name, note, latency, image.size_bytes)
+    # What is signed is what was tried, the smoke test ran this id, and the bundle that is in it.
+    bundle = image.labels[f"{LABELS}.bundle.digest"].removeprefix("sha256:")
+    signed = sign_image(bundle, name, image.id, workspace.sign)
+    workspace.registry.tag(candidate.version, IMAGE, signed.text())
+    return Packaged("process", name, note, latency, image.size_bytes, signed)
 
 
 def _judged(workspace: Workspace, image: BuiltImage, smoked: SmokeResult) -> Verdict:

@@ -10,6 +10,7 @@ Nothing is run: there are no pods.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import random
 import threading
@@ -225,6 +226,11 @@ class StandIn:
     runtime: KubernetesRuntime
 
 
+def signed_name(version: str) -> str:
+    """Name by digest of a version's image, another digest for every version."""
+    return f"registry.example.org/small@sha256:{hashlib.sha256(version.encode()).hexdigest()}"
+
+
 @contextmanager
 def cluster(project: str = "small", **options: Any) -> Iterator[StandIn]:
     """Start the stand-in; ``options`` are fields of ``Cluster``."""
@@ -242,7 +248,7 @@ def cluster(project: str = "small", **options: Any) -> Iterator[StandIn]:
             )
             api = KubernetesApi(NAMESPACE, address, token_file=Path("/nowhere"))
             router = KubernetesRouter(where, project, api, timeout=5.0)
-            runtime = KubernetesRuntime(where, project, "registry.example.org/small", api)
+            runtime = KubernetesRuntime(where, project, signed_name, api)
             try:
                 yield StandIn(server, controllers, gateway, api, router, runtime)
             finally:

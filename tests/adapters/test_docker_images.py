@@ -337,6 +337,28 @@ def test_a_pushed_image_is_named_by_its_digest_and_can_be_pulled(
     assert client.images.pull(name).id == built.id
 
 
+@pytest.mark.docker
+def test_an_image_altered_in_its_registry_is_not_pulled_by_the_name_that_was_signed(
+    images: DockerImages, built: BuiltImage, registry: str, tmp_path: Path
+) -> None:
+    name = images.push(built.id, f"{registry}/tiny", "1")
+    digest = name.rpartition(":")[2]
+    kept = next((tmp_path / "images").rglob(f"sha256/{digest[:2]}/{digest}/data"))
+    sound = kept.read_bytes()
+    at = sound.rindex(b'"size":') + len(b'"size":') + 1
+    with docker_engine.private_engine() as address:  # a node that has never seen it
+        node: Any = docker.DockerClient(base_url=address)
+        kept.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])  # another digit
+        told = [
+            one["error"] for one in node.api.pull(name, stream=True, decode=True) if "error" in one
+        ]
+        assert len(told) == 1 and "verification failed for digest" in told[0]
+        assert node.images.list() == []
+        kept.write_bytes(sound)
+        assert node.images.pull(name).id == built.id
+        node.close()
+
+
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
     """Address of a registry of this test's own, which Docker lets go without TLS on loopback."""

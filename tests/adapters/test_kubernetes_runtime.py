@@ -10,7 +10,7 @@ import pytest
 from setpoint.adapters.kubernetes_runtime import is_ready
 from setpoint.errors import PlatformError
 from setpoint.ports import Endpoint
-from tests.adapters.cluster import StandIn, cluster
+from tests.adapters.cluster import StandIn, cluster, signed_name
 
 
 @pytest.fixture
@@ -45,12 +45,36 @@ def test_a_pod_runs_the_image_of_its_version_and_refuses_another_bundle(
     found.runtime.start("v1", tmp_path / "b", "d" * 64)
     path = next(p for p in found.server.objects if p.endswith("deployments/small-v1"))
     (container,) = found.server.objects[path]["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == "registry.example.org/small:v1"
+    assert container["image"] == signed_name("v1")
     environment = {one["name"]: one["value"] for one in container["env"]}
     assert environment == {
         "SETPOINT_MODEL_VERSION": "v1",
         "SETPOINT_BUNDLE_DIGEST": "d" * 64,
     }
+
+
+def test_a_version_without_a_signed_image_is_not_sent(found: StandIn, tmp_path: Path) -> None:
+    def refuse(version: str) -> str:
+        raise PlatformError(f"{version} has no signed image", where="here", fix="sign it")
+
+    found.runtime._images = refuse
+    with pytest.raises(PlatformError, match="v1 has no signed image"):
+        found.runtime.start("v1", tmp_path / "b")
+    assert names(found) == set()
+
+
+def test_a_version_whose_image_was_changed_in_the_cluster_is_named(
+    found: StandIn, tmp_path: Path
+) -> None:
+    first = found.runtime.start("v1", tmp_path / "b")
+    path = next(p for p in found.server.objects if p.endswith("deployments/small-v1"))
+    (container,) = found.server.objects[path]["spec"]["template"]["spec"]["containers"]
+    container["image"] = signed_name("another")
+    with pytest.raises(PlatformError, match="was signed") as caught:
+        found.runtime.start("v1", tmp_path / "b")
+    assert signed_name("another") in caught.value.what and signed_name("v1") in caught.value.what
+    container["image"] = "registry.example.org/small:v1"  # by its tag, as before signatures
+    assert found.runtime.start("v1", tmp_path / "b") == first
 
 
 def test_a_bundle_is_known_by_its_digest_wherever_it_lies(found: StandIn, tmp_path: Path) -> None:

@@ -103,12 +103,16 @@ def test_with_an_engine_the_image_is_built_timed_and_gives_a_decision_on_a_real_
     base = docker_engine.import_base(engine)
     packaged = build_image(_wanting(workspace, "require", base), candidate, images)
     assert packaged.image == f"setpoint/small:{candidate.version}"
+    assert packaged.signed == workspace.image(candidate.version)
+    assert packaged.signed is not None and packaged.signed.id.startswith("sha256:")
     assert "built, smoke-tested" in packaged.note
     assert packaged.latency.passed and packaged.latency.findings[0].sample == 1000
     assert 50e6 < packaged.size_bytes < 1e9
     evidence = workspace.state.ledger()[-1].evidence
     assert evidence["latency"] == packaged.latency.to_dict()
     assert evidence["size_bytes"] == packaged.size_bytes
+    assert evidence["image_id"] == packaged.signed.id
+    assert evidence["image_signed_by"] == workspace.state.signing_key()
 
 
 @pytest.mark.docker
