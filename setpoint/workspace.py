@@ -288,7 +288,8 @@ class Workspace:
                     fix="name where a cluster finds the images, without a tag",
                 )
             cluster = read_cluster(self.environment.cluster)
-            return KubernetesRuntime(cluster, self.project.name, self.pinned_image)
+            trusted = self.keys.folder / TRUSTED
+            return KubernetesRuntime(cluster, self.project.name, self.pinned_image, trusted)
         from setpoint.adapters.process_runtime import ProcessRuntime
 
         env = self.environment

@@ -26,6 +26,7 @@ Json = dict[str, Any]
 _GROUPS = {
     "Deployment": ("apis/apps/v1", "deployments"),
     "Service": ("api/v1", "services"),
+    "ConfigMap": ("api/v1", "configmaps"),
     "Pod": ("api/v1", "pods"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),

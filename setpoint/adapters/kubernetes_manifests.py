@@ -29,6 +29,7 @@ VERSION, BUNDLE, DIGEST, PLAN = (
 )
 STATE = "/var/lib/setpoint"
 KEYS = "/etc/setpoint/keys"
+TRUSTED = "/etc/setpoint/trusted"
 DRAIN_SECONDS = 30
 GONE_SECONDS = 5
 """From leaving the Service until SIGTERM: gateways hear of it meanwhile."""
@@ -115,6 +116,8 @@ def version_objects(
 ) -> list[Json]:
     """Deployment, Service, disruption budget and, if asked for, autoscaler of a version.
 
+    Its pods mount its config map of trusted keys, see ``trusted_keys``, and wait until it is there.
+
     Args:
         cluster: The cluster.
         project: Name of the project.
@@ -165,6 +168,21 @@ def version_objects(
     return [deployment, service, budget, *_autoscaler(cluster, meta)]
 
 
+def trusted_keys(cluster: Cluster, project: str, version: str, keys: Mapping[str, str]) -> Json:
+    """Config map of the public keys, one of which must have signed the bundle of a version.
+
+    Args:
+        cluster: The cluster.
+        project: Name of the project.
+        version: Model version.
+        keys: Name of each file, ``ID.pem``, and the public key in it.
+    """
+    name = object_name(project, version)
+    labels = project_labels(project) | {"app.kubernetes.io/name": name}
+    meta = {"name": name, "namespace": cluster.namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": dict(keys)}
+
+
 def _autoscaler(cluster: Cluster, meta: Json) -> list[Json]:
     if cluster.max_replicas <= cluster.replicas:
         return []
@@ -204,6 +222,7 @@ def _pod(cluster: Cluster, project: str, version: str, image: str, digest: str) 
         "volumes": [
             {"name": "state", **_state(cluster)},
             {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+            {"name": "trusted", "configMap": {"name": object_name(project, version)}},
         ],
         **_placement(cluster, project),
     }
@@ -239,6 +258,7 @@ def _placement(cluster: Cluster, project: str) -> Json:
 def _container(cluster: Cluster, version: str, image: str, digest: str) -> Json:
     environment: list[Json] = [
         {"name": "SETPOINT_MODEL_VERSION", "value": version},
+        {"name": "SETPOINT_TRUSTED", "value": TRUSTED},
         *([{"name": "SETPOINT_BUNDLE_DIGEST", "value": digest}] if digest else []),
     ]
     if cluster.decisions_secret:
@@ -247,6 +267,7 @@ def _container(cluster: Cluster, version: str, image: str, digest: str) -> Json:
     mounts: list[Json] = [
         {"name": "state", "mountPath": STATE},
         {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "trusted", "mountPath": TRUSTED, "readOnly": True},
     ]
     if cluster.keys_secret:
         environment.append({"name": "SETPOINT_KEYS", "value": f"{KEYS}/keys"})

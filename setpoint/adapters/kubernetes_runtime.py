@@ -16,6 +16,7 @@ from setpoint.adapters.kubernetes_manifests import (
     Cluster,
     object_name,
     project_labels,
+    trusted_keys,
     version_objects,
 )
 from setpoint.errors import PlatformError
@@ -23,7 +24,7 @@ from setpoint.ports import Endpoint
 
 POLL_SECONDS = 0.25
 KNOWN_SECONDS = 10.0
-OWNED = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Service", "Deployment")
+OWNED = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Service", "Deployment", "ConfigMap")
 
 
 class KubernetesRuntime:
@@ -34,6 +35,7 @@ class KubernetesRuntime:
         project: Name of the project.
         images: Name by digest of a version's image, once its signature was found to hold; raises
             ``PlatformError`` if it does not.
+        trusted: Folder of the public keys, ``ID.pem``, one of which must have signed a bundle.
         api: The API server; ``None`` for the one that ``cluster`` names, with the account that
             the platform runs under.
     """
@@ -45,11 +47,13 @@ class KubernetesRuntime:
         cluster: Cluster,
         project: str,
         images: Callable[[str], str],
+        trusted: Path,
         api: KubernetesApi | None = None,
     ) -> None:
         self._cluster = cluster
         self._project = project
         self._images = images
+        self._trusted = trusted
         self._api = api or KubernetesApi(cluster.namespace, cluster.server)
 
     def start(self, version: str, bundle: Path, digest: str = "") -> Endpoint:
@@ -69,11 +73,13 @@ class KubernetesRuntime:
         if known is not None:
             self._check_same(known, bundle.absolute(), digest)
             self._check_image(known, version)
+            self._api.apply(self._keys(version))  # which are trusted may have changed since
             # Slow or between two starts: taking it away would not make it better.
             self._wait_ready(name, KNOWN_SECONDS)
             return self._endpoint(name)
         image = self._images(version)
         try:
+            self._api.apply(self._keys(version))
             for item in version_objects(
                 self._cluster, self._project, version, image, str(bundle.absolute()), digest
             ):
@@ -134,6 +140,17 @@ class KubernetesRuntime:
             where=f"Deployment {known['metadata']['name']}",
             fix="stop that version first, or give this bundle a version of its own",
         )
+
+    def _keys(self, version: str) -> dict[str, Any]:
+        try:
+            found = {path.name: path.read_text("ascii") for path in self._trusted.glob("*.pem")}
+        except (OSError, ValueError) as err:
+            raise PlatformError(
+                f"a trusted key cannot be read: {err}",
+                where=str(self._trusted),
+                fix="restore the file from a backup",
+            ) from err
+        return trusted_keys(self._cluster, self._project, version, found)
 
     def _check_image(self, known: dict[str, Any], version: str) -> None:
         """A version is one image, too; one that was started by its tag goes on."""

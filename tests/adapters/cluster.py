@@ -107,7 +107,7 @@ class ApiServer:
         except ValueError as err:
             return 422, {"message": str(err)}
         self._version += 1
-        changed = item["spec"] != known.get("spec")
+        changed = item.get("spec") != known.get("spec")
         item["metadata"]["generation"] = known["metadata"]["generation"] + changed
         item["metadata"]["resourceVersion"] = str(self._version)
         item["status"] = known.get("status", {})
@@ -232,7 +232,9 @@ def signed_name(version: str) -> str:
 
 
 @contextmanager
-def cluster(project: str = "small", **options: Any) -> Iterator[StandIn]:
+def cluster(
+    project: str = "small", trusted: Path = Path("/nowhere"), **options: Any
+) -> Iterator[StandIn]:
     """Start the stand-in; ``options`` are fields of ``Cluster``."""
     server = ApiServer()
     with _serving(lambda request: server.answer(*_read(request))) as address:
@@ -248,7 +250,7 @@ def cluster(project: str = "small", **options: Any) -> Iterator[StandIn]:
             )
             api = KubernetesApi(NAMESPACE, address, token_file=Path("/nowhere"))
             router = KubernetesRouter(where, project, api, timeout=5.0)
-            runtime = KubernetesRuntime(where, project, signed_name, api)
+            runtime = KubernetesRuntime(where, project, signed_name, trusted, api)
             try:
                 yield StandIn(server, controllers, gateway, api, router, runtime)
             finally:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from setpoint.adapters.kubernetes_runtime import is_ready
-from setpoint.errors import PlatformError
+from setpoint.adapters.signing import TRUSTED, Keys, Trusted
+from setpoint.errors import BundleError, PlatformError
 from setpoint.ports import Endpoint
+from setpoint.serving import __main__ as service
+from setpoint.serving import server
 from tests.adapters.cluster import StandIn, cluster, signed_name
+from tests.serving.test_bundle_format import write
 
 
 @pytest.fixture
@@ -19,17 +25,40 @@ def found() -> Iterator[StandIn]:
         yield stand_in
 
 
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path / "keys")
+
+
+@pytest.fixture
+def trusting(keys: Keys) -> Iterator[StandIn]:
+    with cluster(trusted=keys.folder / TRUSTED) as stand_in:
+        yield stand_in
+
+
+def mounted(found: StandIn, folder: Path) -> Path:
+    """The keys of ``v1`` as a node lays them out: links into a folder that is replaced whole."""
+    path = next(p for p in found.server.objects if p.endswith("configmaps/small-v1"))
+    (folder / "..2026").mkdir(parents=True)
+    (folder / "..data").symlink_to("..2026")
+    for name, text in found.server.objects[path].get("data", {}).items():
+        (folder / "..2026" / name).write_text(text, "ascii")
+        (folder / name).symlink_to(f"..data/{name}")
+    return folder
+
+
 def names(found: StandIn) -> set[str]:
     """Plural and name of what is there."""
     return {"/".join(path.split("/")[-2:]) for path in found.server.objects}
 
 
-def test_a_version_is_four_objects_and_none_when_it_is_stopped(
+def test_a_version_is_five_objects_and_none_when_it_is_stopped(
     found: StandIn, tmp_path: Path
 ) -> None:
     where = found.runtime.start("v1", tmp_path / "b", "d" * 64)
     assert where == Endpoint("small-v1.setpoint.svc", 8080)
     assert names(found) == {
+        "configmaps/small-v1",
         "deployments/small-v1",
         "services/small-v1",
         "poddisruptionbudgets/small-v1",
@@ -50,7 +79,50 @@ def test_a_pod_runs_the_image_of_its_version_and_refuses_another_bundle(
     assert environment == {
         "SETPOINT_MODEL_VERSION": "v1",
         "SETPOINT_BUNDLE_DIGEST": "d" * 64,
+        "SETPOINT_TRUSTED": "/etc/setpoint/trusted",
     }
+
+
+def test_a_pod_has_the_trusted_keys_where_the_service_looks_for_them_and_cannot_write_them(
+    trusting: StandIn, keys: Keys, tmp_path: Path
+) -> None:
+    keys.make()
+    trusting.runtime.start("v1", tmp_path / "b")
+    path = next(p for p in trusting.server.objects if p.endswith("deployments/small-v1"))
+    pod = trusting.server.objects[path]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environment = {one["name"]: one.get("value") for one in container["env"]}
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "trusted"]
+    assert environment[service.TRUSTED] == mount["mountPath"] and mount["readOnly"] is True
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "trusted"]
+    assert volume["configMap"]["name"] == "small-v1"
+    text = json.dumps(trusting.server.objects)
+    assert "PUBLIC KEY" in text and "PRIVATE" not in text
+
+
+def test_a_service_in_a_pod_takes_the_bundle_of_a_trusted_key_and_no_other(
+    trusting: StandIn, keys: Keys, tmp_path: Path
+) -> None:
+    key, stranger = keys.make(), Keys(tmp_path / "stranger")
+    other = stranger.make()
+    trusting.runtime.start("v1", tmp_path / "b")
+    folder = mounted(trusting, tmp_path / "mount")
+    write(tmp_path / "ours", sign=lambda said: keys.sign(key, said))
+    write(tmp_path / "theirs", sign=lambda said: stranger.sign(other, said))
+    load = partial(server.Settings, store=tmp_path / "s", host="", port=1, trusted=folder)
+    assert server._read(load(bundle=tmp_path / "ours")).signature is not None
+    with pytest.raises(BundleError, match="is not trusted here"):
+        server._read(load(bundle=tmp_path / "theirs"))
+
+
+def test_a_key_that_was_revoked_is_gone_from_the_pods_with_the_next_step(
+    trusting: StandIn, keys: Keys, tmp_path: Path
+) -> None:
+    old, new = keys.make(), keys.make()
+    trusting.runtime.start("v1", tmp_path / "b")
+    keys.revoke(old)
+    trusting.runtime.start("v1", tmp_path / "b")
+    assert Trusted(mounted(trusting, tmp_path / "mount")).ids() == [new]
 
 
 def test_a_version_without_a_signed_image_is_not_sent(found: StandIn, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from setpoint.adapters.kubernetes_manifests import (
     project_labels,
     read_cluster,
     route,
+    trusted_keys,
     version_objects,
 )
 from setpoint.errors import PlatformError
@@ -64,7 +65,8 @@ def made() -> list[dict[str, Any]]:
         for cluster in (WIDE, narrow)
         for item in version_objects(cluster, "cards", "v1", "registry/cards:v1", "/b", "d" * 64)
     ]
-    return [*versions, route(WIDE, "cards", PLAN)]
+    keys = trusted_keys(WIDE, "cards", "v1", {"a1b2.pem": "-----BEGIN PUBLIC KEY-----"})
+    return [*versions, keys, route(WIDE, "cards", PLAN)]
 
 
 def pods(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
