@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State, StateType
 from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Stage
 from setpoint.errors import SetpointError
-from setpoint.stages import approval, online, oversight, release, retention, sealing
+from setpoint.stages import approval, online, oversight, refusals, release, retention, sealing
 from setpoint.stages import respond as stage
 from setpoint.workspace import Workspace, open_workspace
 from tasks import approving, notifying, releasing, watching
@@ -23,8 +23,8 @@ from tasks.runs import is_dead
 def sweep() -> State[None]:
     """Put stops in force that the traffic does not follow, have releases walked on whose run died,
     open again what a dead run had taken up, tell of everything that waits, drop events and
-    decisions that are kept no longer, let incidents climb that nobody looks after, tell people of
-    them and seal the ledger.
+    decisions that are kept no longer, tell the ledger what services refused, let incidents climb
+    that nobody looks after, tell people of them and seal the ledger.
 
     One that fails keeps none of the others from being done; the run fails at its end.
     """
@@ -63,6 +63,7 @@ def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
     yield partial(watching.tell_due, workspace, now, again=True)
     yield partial(online.forget, workspace, now)
     yield partial(retention.forget, workspace, now)
+    yield partial(refusals.tell, workspace, now)
     yield partial(watching.watch_the_watchers, workspace, now, "sweep")
     # last: of what the others did, too
     yield partial(notifying.notify, workspace)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from setpoint.config import read_environment
 from setpoint.domain.analysis import Traffic
+from setpoint.domain.refusals import Counts, Denied
 from setpoint.errors import PlatformError
 from setpoint.ports import Endpoint
 
@@ -75,21 +76,7 @@ def read_counts(
     """
     from prometheus_client.parser import text_string_to_metric_families
 
-    url = f"http://{endpoint.host}:{endpoint.port}/metrics"
-    try:
-        key = read_environment().api_key if api_key is None else api_key
-        request = urllib.request.Request(url, headers=bearer(key))
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            text = answer.read().decode()
-    except urllib.error.HTTPError as err:
-        fix = "see its log under logs/"
-        if err.code in (401, 403):
-            fix = "set SETPOINT_API_KEY to a key of its keys file with the role admin"
-        raise PlatformError(f"the scoring service answered {err}", where=url, fix=fix) from err
-    except (OSError, http.client.HTTPException) as err:  # URLError is an OSError
-        raise PlatformError(
-            f"the scoring service does not answer: {err}", where=url, fix="see its log under logs/"
-        ) from err
+    text = _read(endpoint, timeout, api_key)
     stood_in: dict[str, int] = {}
     answered = failed = refused = fast = total = started = 0.0
     for family in text_string_to_metric_families(text):
@@ -109,6 +96,51 @@ def read_counts(
                 stood_in[sample.labels["for_version"]] = int(sample.value)
     slow = int(total - fast)
     return ServiceCounts(int(answered), int(failed), slow, int(refused), started, stood_in)
+
+
+def read_denied(
+    endpoint: Endpoint, timeout: float = 5.0, api_key: str | None = None
+) -> tuple[float, Counts]:
+    """What a process refused for its key, and when it started, seconds since the epoch.
+
+    Args:
+        endpoint: Of the service.
+        timeout: Seconds to wait.
+        api_key: As for ``read_counts``.
+
+    Raises:
+        PlatformError: As for ``read_counts``.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    started, denied = 0.0, {}
+    for family in text_string_to_metric_families(_read(endpoint, timeout, api_key)):
+        for sample in family.samples:
+            if sample.name == "setpoint_started_seconds":
+                started = sample.value
+            elif sample.name == "setpoint_denied_total":
+                told = sample.labels
+                kind = Denied(told["version"], told["rule"], told["key"], told["needs"])
+                denied[kind] = int(sample.value)
+    return started, denied
+
+
+def _read(endpoint: Endpoint, timeout: float, api_key: str | None) -> str:
+    url = f"http://{endpoint.host}:{endpoint.port}/metrics"
+    try:
+        key = read_environment().api_key if api_key is None else api_key
+        request = urllib.request.Request(url, headers=bearer(key))
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as err:
+        fix = "see its log under logs/"
+        if err.code in (401, 403):
+            fix = "set SETPOINT_API_KEY to a key of its keys file with the role admin"
+        raise PlatformError(f"the scoring service answered {err}", where=url, fix=fix) from err
+    except (OSError, http.client.HTTPException) as err:  # URLError is an OSError
+        raise PlatformError(
+            f"the scoring service does not answer: {err}", where=url, fix="see its log under logs/"
+        ) from err
 
 
 def bearer(api_key: str) -> dict[str, str]:

@@ -33,6 +33,9 @@ _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
+Line = tuple[datetime, str, str, Mapping[str, Any]]
+"""What the ledger is told: time, kind, subject, evidence."""
+
 
 class StateStore:
     """The state of one project.
@@ -400,12 +403,19 @@ class StateStore:
                 (name, value),
             )
 
-    def amend(self, name: str, change: Callable[[str | None], str]) -> str:
+    def amend(
+        self,
+        name: str,
+        change: Callable[[str | None], str],
+        entry: Callable[[], Line | None] = lambda: None,
+    ) -> str:
         """Change a named fact; what others write meanwhile is not lost.
 
         Args:
             name: The fact.
-            change: From what it is, ``None`` if it never was, to what it becomes.
+            change: From what it is, ``None`` if it never was, to what it becomes; what it raises
+                leaves everything as it was.
+            entry: What the ledger then says of it, both or neither; asked after ``change``.
 
         Returns:
             What it has become.
@@ -414,6 +424,9 @@ class StateStore:
             row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
             after = change(row[0] if row else None)
             db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, after))
+            line = entry()
+            if line is not None:
+                sqlite_ledger.append(db, *line)
         return after
 
     def recall(self, name: str) -> str | None:

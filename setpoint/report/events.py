@@ -42,6 +42,7 @@ _TONES = {
     "resumed": GOOD,
     "suspect_data": BAD,
     "access_refused": MIXED,
+    "requests_refused": MIXED,
 }
 _RELEASE = ("release_started", "release_step", "release_held", "release_answered")
 SERVES = ("promoted", "roll_back", "fell_back")

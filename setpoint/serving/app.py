@@ -17,7 +17,7 @@ from setpoint.domain.bundle import Bundle
 from setpoint.ports import Decision
 from setpoint.serving.batch import LARGEST_BATCH, Batches, Sent, answer_of, media_types
 from setpoint.serving.engine import Engine, Find, Learn, Probe, Score
-from setpoint.serving.keys import Key, Keyring, Role
+from setpoint.serving.keys import Denied, Key, Keyring, Role
 from setpoint.serving.metrics import CONTENT_TYPE, Metrics
 from setpoint.serving.openapi import describe
 from setpoint.serving.problems import Refusal, Unavailable, problem
@@ -152,8 +152,7 @@ class App:
             name = route.name
             if scope.method != route.method:
                 raise _wrong_method(scope, route.method)
-            if self._keys is not None and route.role:
-                key = self._keys.admit(scope.headers.get("authorization"), route.role)
+            key = self._admit(scope, route)
             admitted = True
             return name, await route.handler(scope, protocol, Asker(trace_id, key))
         except Refusal as refusal:
@@ -167,6 +166,16 @@ class App:
             self._on_fault(fault, trace_id)
             error = Unavailable("the service failed on this request", status=500)
         return name, Answer(error.status, problem(error), [*PROBLEM, *error.headers])
+
+    def _admit(self, scope: Any, route: Route) -> Key | None:
+        if self._keys is None or not route.role:
+            return None
+        try:
+            return self._keys.admit(scope.headers.get("authorization"), route.role)
+        except Denied as denied:
+            if not _is_shadow(scope):  # the request itself is counted where it was not mirrored
+                self._metrics.denied(denied.rule, denied.key, route.role)
+            raise
 
     def _route(self, path: str) -> Route:
         if path in self._routes:

@@ -48,6 +48,32 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     score_digits: Annotated[int, msgspec.Meta(ge=0, le=MOST_DIGITS)] | None = None
 
 
+class Denied(Refusal):
+    """A request that its key, or the lack of one, does not allow.
+
+    Args:
+        rule: ``key`` or ``role``.
+        what: What is wrong.
+        key: Name of the key; empty where it is not known.
+        fix: What is allowed.
+        status: HTTP status.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        what: str,
+        *,
+        key: str = "",
+        fix: str,
+        status: int,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(rule, what, fix=fix, status=status, headers=headers)
+        self.key = key
+
+
 class Bucket:
     """A token bucket: ``per_minute`` requests at once, refilled evenly over a minute.
 
@@ -107,9 +133,10 @@ class Keyring:
         """
         key, bucket = self._find(authorization)
         if role not in key.roles:
-            raise Refusal(
+            raise Denied(
                 "role",
                 f"the key {key.name} has not the role {role}",
+                key=key.name,
                 fix=f"use a key with the role {role}",
                 status=403,
             )
@@ -139,8 +166,8 @@ class Keyring:
         return found
 
 
-def _unknown(what: str) -> Refusal:
-    return Refusal("key", what, fix=SEND, status=401, headers=[CHALLENGE])
+def _unknown(what: str) -> Denied:
+    return Denied("key", what, fix=SEND, status=401, headers=[CHALLENGE])
 
 
 def read_keys(path: Path) -> list[Key]:

@@ -68,7 +68,12 @@ class Metrics:
             ("version", "rule"),
             registry=self._registry,
         )
-
+        self._denied = Counter(
+            "setpoint_denied",
+            "Requests whose key, or the lack of one, did not allow them, by the role they need",
+            ("version", "rule", "key", "needs"),
+            registry=self._registry,
+        )
         self._stood_in = Counter(
             "setpoint_stood_in",
             "Decisions on requests that the gateway meant for another version",
@@ -106,6 +111,16 @@ class Metrics:
     def refused(self, rule: str) -> None:
         """Count a refused request."""
         self._refused.labels(self._version, rule).inc()
+
+    def denied(self, rule: str, key: str, needs: str) -> None:
+        """Count a request that its key did not allow.
+
+        Args:
+            rule: ``key`` or ``role``.
+            key: Name of the key, which is in the keys file; empty for an unknown one.
+            needs: The role it lacks.
+        """
+        self._denied.labels(self._version, rule, key, needs).inc()
 
     def text(self) -> bytes:
         """All of it, as ``CONTENT_TYPE``."""

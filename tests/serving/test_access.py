@@ -14,7 +14,10 @@ import msgspec
 import pytest
 
 from setpoint.adapters.processes import free_port
+from setpoint.adapters.scoring_metrics import read_denied
 from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
+from setpoint.domain.refusals import Denied
+from setpoint.ports import Endpoint
 from setpoint.serving.keys import ROLES, Key, new_key
 from tests.serving.test_failures import ended_start
 from tests.serving.tiny import Service, row
@@ -121,6 +124,26 @@ def test_a_refused_request_is_counted_and_leaves_nothing(guarded: Service, keys:
     text = guarded.raw("GET", "/metrics", None, keys.of("admin"))[1].decode()
     assert 'setpoint_refused_total{rule="key"' in text
     assert 'setpoint_refused_total{rule="role"' in text
+
+
+def test_what_a_key_does_not_allow_is_counted_by_its_name_and_never_shows_the_key(
+    start: Start, keys: Keys
+) -> None:
+    service = start("--keys", str(keys.path))
+    for _ in range(3):
+        service.decide(row(60), **keys.of("label"))
+    service.decide(row(60), **{**keys.of("label"), "host": "here-shadow"})  # mirrored
+    for token in ("guess-one", "guess-two"):
+        service.decide(row(60), authorization=f"Bearer {token}")
+    token = keys.of("admin")["authorization"].removeprefix("Bearer ")
+    _, counts = read_denied(Endpoint("127.0.0.1", service.port), api_key=token)
+    version = next(iter(counts)).version
+    assert counts == {
+        Denied(version, "role", "label", "score"): 3,
+        Denied(version, "key", "", "score"): 2,
+    }
+    text = service.raw("GET", "/metrics", None, keys.of("admin"))[1].decode()
+    assert "guess" not in text and keys.of("label")["authorization"].split()[1] not in text
 
 
 def test_a_body_that_comes_after_its_refusal_does_not_break_the_connection(
