@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 
+from setpoint.adapters.sqlite_state import Line
 from setpoint.domain.ledger import Entry
 from setpoint.domain.oversight import ALL, Stop, answers_for
 from setpoint.errors import ReleaseError, StateError
 from setpoint.ports import TrafficPlan
 from setpoint.stages import fallback
 from setpoint.stages.roll_back import last_good
-from setpoint.stages.traffic import STOPS, plan_id, start, steer, stops
+from setpoint.stages.traffic import STOPS, plan_id, read_stops, start, steer, stops
 from setpoint.workspace import Workspace
 
 SETTLING = 1.0
@@ -40,13 +41,7 @@ def stop(workspace: Workspace, scope: str, person: str, note: str) -> Stop:
         raise StateError(
             f"there is no version {scope}", where="stop", fix="'setpoint status' names them"
         )
-    if any(one.scope == scope for one in stops(workspace)):
-        raise StateError(
-            f"{scope} is stopped already", where="stop", fix="'setpoint resume' ends a stop"
-        )
-    made = Stop(scope, _stand_in(workspace, scope), person, note, workspace.clock.now())
-    _keep(workspace, [*stops(workspace), made])
-    _record(workspace, "stopped", made, person, note)
+    made = _stopped(workspace, scope, person, note)
     enforce(workspace, certain=True)
     return made
 
@@ -64,13 +59,21 @@ def resume(workspace: Workspace, scope: str, person: str, note: str) -> Stop:
         ReleaseError, PlatformError: As for ``stop``.
         StateError: It is not stopped.
     """
-    known = stops(workspace)
-    ended = [one for one in known if one.scope == scope]
-    if not ended:
-        there = ", ".join(one.scope for one in known) or "nothing"
-        raise StateError(f"{scope} is not stopped", where="resume", fix=f"what is stopped: {there}")
-    _keep(workspace, [one for one in known if one.scope != scope])
-    _record(workspace, "resumed", ended[0], person, note)
+    ended: list[Stop] = []
+
+    def change(kept: str | None) -> str:
+        known = read_stops(kept)
+        ended[:] = [one for one in known if one.scope == scope]
+        if not ended:
+            there = ", ".join(one.scope for one in known) or "nothing"
+            fix = f"what is stopped: {there}"
+            raise StateError(f"{scope} is not stopped", where="resume", fix=fix)
+        return _text([one for one in known if one.scope != scope])
+
+    def entry() -> Line:
+        return _line(workspace, "resumed", ended[0], person, note)
+
+    workspace.state.amend(STOPS, change, entry)
     _steer_anew(workspace)
     return ended[0]
 
@@ -183,17 +186,51 @@ def _rule(workspace: Workspace, champion: str) -> str:
     return fallback.version_of(workspace, champion)
 
 
-def _keep(workspace: Workspace, now: list[Stop]) -> None:
-    workspace.state.remember(STOPS, json.dumps([one.to_dict() for one in now]))
+class _Moved(StateError):
+    """Somebody else stopped or resumed something since the stand-in was chosen."""
 
 
-def _record(workspace: Workspace, kind: str, made: Stop, person: str, note: str) -> None:
-    workspace.state.record(
-        workspace.clock.now(),
-        kind,
-        f"{workspace.project.name}/{made.scope}",
-        {"scope": made.scope, "stand_in": made.stand_in, "person": person, "note": note},
-    )
+def _stopped(workspace: Workspace, scope: str, person: str, note: str) -> Stop:
+    """Write a stop down; who stands in is chosen again where the stops are others meanwhile."""
+    for again in reversed(range(_TRIES)):
+        known = stops(workspace)
+        if any(one.scope == scope for one in known):
+            raise StateError(
+                f"{scope} is stopped already", where="stop", fix="'setpoint resume' ends a stop"
+            )
+        made = Stop(scope, _stand_in(workspace, scope), person, note, workspace.clock.now())
+        try:
+            _add(workspace, made, known)
+        except _Moved:
+            if not again:
+                raise
+        else:
+            break
+    return made
+
+
+def _add(workspace: Workspace, made: Stop, known: tuple[Stop, ...]) -> None:
+    """Add a stop to those that its stand-in was chosen by, and to no others."""
+
+    def change(kept: str | None) -> str:
+        if read_stops(kept) != known:
+            what = f"what is stopped changed while {made.scope} was being stopped"
+            raise _Moved(what, where="stop", fix="give the order again")
+        return _text([*known, made])
+
+    def entry() -> Line:
+        return _line(workspace, "stopped", made, made.person, made.note)
+
+    workspace.state.amend(STOPS, change, entry)
+
+
+def _text(now: list[Stop]) -> str:
+    return json.dumps([one.to_dict() for one in now])
+
+
+def _line(workspace: Workspace, kind: str, made: Stop, person: str, note: str) -> Line:
+    told = {"scope": made.scope, "stand_in": made.stand_in, "person": person, "note": note}
+    return workspace.clock.now(), kind, f"{workspace.project.name}/{made.scope}", told
 
 
 def _obeyed(workspace: Workspace) -> bool:

@@ -17,8 +17,12 @@ STOPS = "stops"
 
 def stops(workspace: Workspace) -> tuple[Stop, ...]:
     """The stops in force, oldest first."""
-    kept = json.loads(workspace.state.recall(STOPS) or "[]")
-    return tuple(Stop.from_dict(one) for one in kept)
+    return read_stops(workspace.state.recall(STOPS))
+
+
+def read_stops(kept: str | None) -> tuple[Stop, ...]:
+    """The stops that a fact holds, oldest first."""
+    return tuple(Stop.from_dict(one) for one in json.loads(kept or "[]"))
 
 
 def start(workspace: Workspace, version: str) -> None:

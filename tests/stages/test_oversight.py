@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -100,6 +102,62 @@ def test_a_stopped_challenger_gets_no_traffic_and_its_release_goes_on_no_more(
     assert _weights(router) == {"v2": 100}
     with pytest.raises(ReleaseError, match="v4 stopped by ann: biased"):  # which rolls it back
         _heed_stops(workspace, canary)
+
+
+def test_two_people_who_stop_at_once_are_both_heard_and_both_in_the_ledger(made: Made) -> None:
+    workspace, router, _ = made
+    together = Barrier(2)
+
+    def order(scope: str) -> None:
+        together.wait()
+        oversight.stop(workspace, scope, f"ann of {scope}", "biased")
+
+    for _ in range(3):
+        with ThreadPoolExecutor(2) as people:
+            list(people.map(order, ["v4", "v1"]))
+        assert {one.scope for one in stops(workspace)} == {"v1", "v4"}
+        for scope in ("v1", "v4"):
+            oversight.resume(workspace, scope, "bob", "over")
+    told = [e.evidence["scope"] for e in workspace.state.ledger() if e.kind == "stopped"]
+    assert sorted(told) == ["v1"] * 3 + ["v4"] * 3
+    assert _weights(router) == {"v2": 100}
+
+
+def test_a_stop_that_comes_between_is_kept_and_who_stands_in_is_chosen_again(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _, _ = made
+    looked(workspace, 0, Outcome.PASSED)  # v1 is good
+    choose, first = oversight._stand_in, []
+
+    def chosen(where: Workspace, scope: str) -> str:
+        found = choose(where, scope)
+        if scope == "v2" and not first:
+            first.append(found)
+            oversight.stop(where, "v1", "bob", "biased too")
+        return found
+
+    monkeypatch.setattr(oversight, "_stand_in", chosen)
+    made_stop = oversight.stop(workspace, "v2", "ann", "biased")
+    assert (first, made_stop.stand_in) == (["v1"], "v3")
+    assert [one.scope for one in stops(workspace)] == ["v1", "v2"]
+
+
+def test_one_of_two_who_resume_the_same_is_told_that_it_is_not_stopped(made: Made) -> None:
+    workspace, _, _ = made
+    oversight.stop(workspace, "v4", "ann", "biased")
+
+    def order(person: str) -> bool:
+        try:
+            oversight.resume(workspace, "v4", person, "over")
+        except StateError as err:
+            assert "v4 is not stopped" in err.what
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as people:
+        assert sorted(people.map(order, ["ann", "bob"])) == [False, True]
+    assert [e.kind for e in workspace.state.ledger()].count("resumed") == 1
 
 
 def test_a_stopped_version_is_not_released(made: Made) -> None:
