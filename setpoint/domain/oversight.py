@@ -44,7 +44,8 @@ def answers_for(version: str, stops: Sequence[Stop]) -> str:
 
     Args:
         version: A version of a traffic plan.
-        stops: All in force; a stop of everything is stronger than that of a version.
+        stops: All in force; a stop of everything is stronger than that of a version. A version
+            whose stand-ins lead back to it answers itself: no order makes such stops.
     """
     whole = [one.stand_in for one in stops if one.scope == ALL]
     if whole:

@@ -164,22 +164,34 @@ def _stand_in(workspace: Workspace, scope: str) -> str:
         raise ReleaseError(
             "nothing is in service", where=f"stop of {scope}", fix="there is nothing to stop"
         )
-    if scope not in (ALL, champion):
-        return champion
     if scope == ALL:
         return champion if fallback.is_rule(workspace, champion) else _rule(workspace, champion)
+    answering = answers_for(champion, stops(workspace))
+    if scope not in (champion, answering):
+        return answering
     try:
-        good = last_good(workspace, champion)
+        return _fit(workspace, last_good(workspace, champion), scope)
     except ReleaseError as err:
         try:
-            return _rule(workspace, champion)
+            return _fit(workspace, _rule(workspace, champion), scope)
         except ReleaseError as none:
             raise ReleaseError(
                 f"nothing can stand in: {err.what}; {none.what}",
                 where=f"stop of {scope}",
                 fix=none.fix,
             ) from err
-    return good if not objection(workspace, good) else _rule(workspace, champion)
+
+
+def _fit(workspace: Workspace, version: str, scope: str) -> str:
+    """The version, if it may stand in: a stopped one would hand the traffic back."""
+    why = "it is what is to be stopped" if version == scope else objection(workspace, version)
+    if why:
+        raise ReleaseError(
+            f"{version} may not stand in: {why}",
+            where=f"stop of {scope}",
+            fix="declare 'fallback' and run 'setpoint deliver' once, or resume another version",
+        )
+    return version
 
 
 def _rule(workspace: Workspace, champion: str) -> str:

@@ -104,6 +104,27 @@ def test_a_stopped_challenger_gets_no_traffic_and_its_release_goes_on_no_more(
         _heed_stops(workspace, canary)
 
 
+def test_who_stands_in_for_the_champion_can_be_stopped_too_and_hands_nothing_back(
+    made: Made,
+) -> None:
+    workspace, router, _ = made
+    looked(workspace, 0, Outcome.PASSED)
+    oversight.stop(workspace, "v2", "ann", "biased")
+    assert oversight.stop(workspace, "v1", "ann", "biased too").stand_in == "v3"
+    assert _weights(router) == {"v3": 100}
+    before = stops(workspace)
+    with pytest.raises(ReleaseError, match=r"nothing can stand in: .*it is what is to be stopped"):
+        oversight.stop(workspace, "v3", "ann", "the rule as well")
+    assert stops(workspace) == before and _weights(router) == {"v3": 100}
+
+
+def test_for_a_challenger_who_answers_for_a_stopped_champion_stands_in(made: Made) -> None:
+    workspace, _, _ = made
+    looked(workspace, 0, Outcome.PASSED)
+    oversight.stop(workspace, "v2", "ann", "biased")
+    assert oversight.stop(workspace, "v4", "ann", "biased").stand_in == "v1"
+
+
 def test_two_people_who_stop_at_once_are_both_heard_and_both_in_the_ledger(made: Made) -> None:
     workspace, router, _ = made
     together = Barrier(2)
