@@ -37,11 +37,14 @@ THREATS = (
         "AML.T0020",
         "Poison Training Data",
         "New data are held against the champion's by source: flipped labels and backdoors stop "
-        "before training. Snapshots are signed. A batch that breaks its schema is refused whole.",
+        "before training, a source that makes a model worse is named. Snapshots are signed. "
+        "A batch that breaks its schema is refused whole.",
         (
             "tests/stages/test_poisoning.py::"
             "test_a_batch_with_flipped_labels_stops_before_training_and_a_sound_one_does_not",
             "tests/stages/test_poisoning.py::test_a_marked_batch_stops_before_training",
+            "tests/stages/test_poisoning.py::"
+            "test_a_batch_that_makes_a_model_worse_is_named_and_a_sound_one_beside_it_is_not",
             "tests/stages/test_signed.py::"
             "test_a_flipped_byte_stops_training_and_its_file_is_named_or_no_row_differs",
             "tests/stages/test_ingest.py::test_a_batch_that_breaks_a_rule_is_refused_whole",

@@ -9,6 +9,9 @@ disagree more, beyond the exact bounds of both, is suspect:
   world or a planted one, and no statistics tell these apart: **inconclusive**, a person is asked;
 * a value that trusted data hardly have and that alone settles the label is a backdoor: **failed**,
   unless half of either label may have turned there: then nobody knows what to expect of it.
+
+A source whose rows make a model worse on trusted rows is named as well, and a person is asked
+(``setpoint.domain.influence``): that sees poison where the model was never sure.
 """
 
 from __future__ import annotations
@@ -25,12 +28,13 @@ from setpoint.domain.attack import Singles
 from setpoint.domain.bounds import proportion_bounds
 from setpoint.domain.findings import Finding, Outcome, not_measured
 from setpoint.domain.gates.setpoints import auc_bounds
+from setpoint.domain.influence import Judges, Sources, influence_finding
 from setpoint.domain.metrics import roc_auc
 from setpoint.domain.split import hash_share
 from setpoint.domain.training import Bools, Floats, Parameters, Rows, fit_pipeline, raw_scores
 
-Sources = npt.NDArray[np.object_]
-
+CHECKS = 4
+"""Findings of a source, which share the error rate: two of flips, backdoor, influence."""
 REFERENCE = 0.4
 """Share of groups of the trusted rows that show how often labels disagree, and do not train."""
 QUICK = Parameters(max_iter=40, max_leaf_nodes=15)
@@ -63,11 +67,13 @@ class Trust:
         pipeline: Fitted on the other trusted rows.
         reference: Trusted rows that it never saw.
         scores: Their raw scores, [n].
+        judges: The same rows parted the same way, for the influence of a source.
     """
 
     pipeline: object
     reference: Rows
     scores: Floats
+    judges: Judges
 
     @cached_property
     def low(self) -> float:
@@ -93,11 +99,12 @@ def _edge(
     return float(rising[keeping[-1]]) if len(keeping) else none
 
 
-def trust(rows: Rows) -> Trust | None:
+def trust(rows: Rows, source: Sources | None = None) -> Trust | None:
     """Learn what is trusted; ``None`` where a part of it lacks a class.
 
     Args:
         rows: Rows whose labels are trusted.
+        source: Where each is from, as text, [n]; ``None``: none of the new sources gave any.
     """
     share = np.array([hash_share(g) for g in rows.group.tolist()])
     fit, reference = rows.take(share >= REFERENCE), rows.take(share < REFERENCE)
@@ -106,7 +113,9 @@ def trust(rows: Rows) -> Trust | None:
         if positives < MIN_PATTERN or positives > len(part) - MIN_PATTERN:
             return None
     pipeline = fit_pipeline(fit, QUICK)
-    return Trust(pipeline, reference, raw_scores(pipeline, reference))
+    given = None if source is None else source[share < REFERENCE]
+    judges = Judges(fit, reference, given)
+    return Trust(pipeline, reference, raw_scores(pipeline, reference), judges)
 
 
 def poisoning_findings(
@@ -118,7 +127,7 @@ def poisoning_findings(
     max_flipped: float,
     error_rate: float,
 ) -> list[Finding]:
-    """Flipped labels and backdoors of each source.
+    """Flipped labels, backdoors and influence of each source.
 
     Args:
         trusted: What is trusted.
@@ -130,7 +139,7 @@ def poisoning_findings(
     """
     sources = sorted(set(source.tolist()))
     scores = raw_scores(trusted.pipeline, new)
-    rate = error_rate / max(3 * len(sources), 1)
+    rate = error_rate / max(CHECKS * len(sources), 1)
     found = []
     for one in sources:
         its = source == one
@@ -140,7 +149,7 @@ def poisoning_findings(
         if marked.outcome == Outcome.FAILED and all(_turned(flip) for flip in flips):
             reason = f"{marked.reason}; but half of either label may have turned: ask a person"
             marked = replace(marked, outcome=Outcome.INCONCLUSIVE, reason=reason)
-        found += [*flips, marked]
+        found += [*flips, marked, influence_finding(trusted.judges, rows, one, rate)]
     return found
 
 

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 from setpoint.domain.bundle import read_bundle
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.findings import Finding, Outcome, Verdict, not_measured
-from setpoint.domain.poisoning import Sources, doubtful, poisoning_findings, trust
+from setpoint.domain.influence import Sources
+from setpoint.domain.poisoning import doubtful, poisoning_findings, trust
 from setpoint.domain.training import Bools, Rows
 from setpoint.errors import BundleError, DataError, StateError, TrainingError
 from setpoint.workspace import Workspace
@@ -78,7 +79,7 @@ def _findings(workspace: Workspace, rows: Rows) -> list[Finding]:
     new = ~known & ~np.isin(source.astype(str), rule.trust)
     if not new.any():
         return []
-    trusted = trust(rows.take(known))
+    trusted = trust(rows.take(known), source[known])
     if trusted is None:
         return [not_measured("new_data", f"too few of {int(known.sum())} trusted rows have either "
                              "label", outcome=Outcome.INCONCLUSIVE)]  # fmt: skip

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from setpoint.adapters.mlflow_registry import CHAMPION
+from setpoint.domain.findings import Verdict
 from setpoint.errors import TrainingError
 from setpoint.stages.ingest import ingest
 from setpoint.stages.poisoning import SUSPECT
@@ -137,3 +138,20 @@ def test_a_new_pattern_is_told_and_stops_only_where_the_project_file_says_so(
         with pytest.raises(TrainingError, match="ask a person"):
             assemble(workspace, None)
     assert suspicions(workspace) == [doubt == "stop"]
+
+
+def test_a_batch_that_makes_a_model_worse_is_named_and_a_sound_one_beside_it_is_not(
+    tmp_path: Path,
+) -> None:
+    workspace = served(tmp_path)
+    deliver(workspace, "2.parquet", later(3000, 1, 100_000))
+    frame = later(3000, 2, 200_000)
+    unsure = frame["x"].between(0.3, 1.3).to_numpy()  # where nobody would be sure of one label
+    turned = np.where(frame["bad"] == "1", "0", "1")
+    deliver(workspace, "3.parquet", frame.assign(bad=np.where(unsure, turned, frame["bad"])))
+    ingest(workspace)
+    assemble(workspace, None)
+    [entry] = [e for e in workspace.state.ledger() if e.kind == SUSPECT]
+    found = Verdict.from_dict(entry.evidence["verdict"])
+    assert {f.slice for f in found if f.name == "influence"} == {"data/3.parquet"}
+    assert not entry.evidence["stopped"]
