@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from setpoint.config import Project, load_project
 from setpoint.domain.arrivals import with_arrival
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.gates.judged import judge
-from setpoint.domain.poisoning import poisoning_findings, trust
+from setpoint.domain.poisoning import Trust, poisoning_findings, trust
 from setpoint.domain.split import split_rows
 from setpoint.domain.training import (
     Parameters,
@@ -69,7 +69,7 @@ def project() -> Project:
     return load_project(PROJECT)
 
 
-@cache
+@lru_cache(maxsize=20)
 def cards(seed: int, drift: str = "none") -> Cards:
     """A world of ``DAYS`` days; the drift begins on ``DRIFT_DAY``."""
     change = Drift(drift, DRIFT_DAY) if drift != "none" else None  # type: ignore[arg-type]
@@ -107,13 +107,19 @@ def clean(seed: int) -> Rows:
     return split_rows(cards(seed).rows, HOLDOUT, 0.7).judge
 
 
-def looked_at(seed: int, rows: Rows, source: np.ndarray) -> list[Finding]:
-    """What the check finds in new rows of a world."""
+@lru_cache(maxsize=8)
+def trusted_of(seed: int) -> Trust:
+    """What is trusted of a world, the same whatever happens later."""
     trusted = trust(cards(seed).trusted)
     assert trusted is not None
+    return trusted
+
+
+def looked_at(seed: int, rows: Rows, source: np.ndarray) -> list[Finding]:
+    """What the check finds in new rows of a world."""
     rule, spec = project().train.poisoning, project().feature_spec()
     return poisoning_findings(
-        trusted,
+        trusted_of(seed),
         rows,
         source,
         (*spec.numbers, *spec.categories),

@@ -20,7 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from setpoint.domain.bounds import mean_bounds
-from setpoint.domain.findings import Finding, Outcome, not_measured, too_thin
+from setpoint.domain.findings import (
+    MIN_EFFECTIVE,
+    Finding,
+    Outcome,
+    effective_rows,
+    not_measured,
+)
 from setpoint.domain.gates.baseline import evenly
 from setpoint.domain.training import Floats, Parameters, Rows, fit_pipeline, joined, raw_scores
 
@@ -98,9 +104,10 @@ def influence_finding(judges: Judges, rows: Rows, source: str, error_rate: float
         return not_measured(name, reason, outcome=Outcome.INCONCLUSIVE, slice=source)
     alone = judges.alone[~its]
     rise = _by_group(judges.beside(rows)[~its] - alone, group) / float(alone.mean())
-    unseen = too_thin(rise, MIN_JUDGES) if rise.any() else ""
-    if unseen:
-        return not_measured(name, unseen, outcome=Outcome.INCONCLUSIVE, slice=source)
+    carried = effective_rows(rise)
+    if rise.any() and carried < MIN_EFFECTIVE:
+        reason = f"the change is carried by {carried:.1f} groups, {MIN_EFFECTIVE:g} needed"
+        return not_measured(name, reason, outcome=Outcome.INCONCLUSIVE, slice=source)
     low, high = mean_bounds(rise, error_rate)
     told = (
         f"with its {len(rows)} rows the log loss on {len(group)} trusted rows of {len(rise)} "
