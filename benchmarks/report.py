@@ -96,6 +96,9 @@ HEADLINES: dict[str, dict[str, str]] = {
         "evasion_on": "the same with adversarial training",
         "sound_sources": "sources without poison that new data were checked on, changed worlds too",
         "sound_sources_stopped": "of them taken for poisoned",
+        "fresh_sound_sources": "sound sources of worlds that no threshold was chosen on",
+        "fresh_sound_sources_stopped": "of them taken for poisoned",
+        "fresh_sound_sources_asked_about": "of them doubted, so that a person is asked",
     },
     "healing": {
         "worst_ours_over_best": "money of the loop over the best other policy's, the worst drift",

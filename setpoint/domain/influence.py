@@ -28,7 +28,15 @@ from setpoint.domain.findings import (
     not_measured,
 )
 from setpoint.domain.gates.baseline import evenly
-from setpoint.domain.training import Floats, Parameters, Rows, fit_pipeline, joined, raw_scores
+from setpoint.domain.training import (
+    Bools,
+    Floats,
+    Parameters,
+    Rows,
+    fit_pipeline,
+    joined,
+    raw_scores,
+)
 
 Sources = npt.NDArray[np.object_]
 
@@ -42,6 +50,8 @@ MIN_JUDGES = 200
 """Groups of trusted rows that judge, at least."""
 LEAST = 1e-6
 """Probability below which a score counts as this, so that every loss is finite."""
+
+WORSE = ": it makes a model worse; the world changed or this was planted, ask a person"
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,12 @@ class Judges:
         """Loss of each row that judges by a model of trusted rows alone, in nats, [n]."""
         return self._losses(self.train)
 
+    def given_by(self, source: str) -> Bools:
+        """Which of those that judge a source gave, [n]."""
+        if self.given is None:
+            return np.zeros(len(self.rows), dtype=np.bool_)
+        return np.asarray(self.given == source, dtype=np.bool_)
+
     def beside(self, rows: Rows) -> Floats:
         """The same by a model that learned further rows too, [n]."""
         return self._losses(joined(self.train, evenly(rows, MOST_ROWS)))
@@ -93,13 +109,13 @@ def influence_finding(judges: Judges, rows: Rows, source: str, error_rate: float
     Returns:
         Passed where no rise is proven. Where one is: inconclusive, with an interval above 0.
     """
-    name = "influence"
-    its = judges.given == source if judges.given is not None else np.zeros(len(judges.rows), bool)
+    name, its = "influence", judges.given_by(source)
     group = judges.rows.group[~its]
-    if len(rows) < MIN_ROWS or len(set(group.tolist())) < MIN_JUDGES:
+    groups = len(set(group.tolist()))
+    if len(rows) < MIN_ROWS or groups < MIN_JUDGES:
         reason = (
-            f"{len(rows)} rows of it and {len(set(group.tolist()))} groups of trusted ones that it "
-            f"did not give; {MIN_ROWS} and {MIN_JUDGES} needed"
+            f"{len(rows)} rows of it and {groups} groups of trusted ones that it did not give; "
+            f"{MIN_ROWS} and {MIN_JUDGES} needed"
         )
         return not_measured(name, reason, outcome=Outcome.INCONCLUSIVE, slice=source)
     alone = judges.alone[~its]
@@ -113,14 +129,11 @@ def influence_finding(judges: Judges, rows: Rows, source: str, error_rate: float
         f"with its {len(rows)} rows the log loss on {len(group)} trusted rows of {len(rise)} "
         f"groups changes by {rise.mean():+.1%} ({low:+.1%} to {high:+.1%})"
     )
-    outcome = Outcome.PASSED
-    if low > 0:
-        outcome = Outcome.INCONCLUSIVE
-        told += ": it makes a model worse; the world changed or this was planted, ask a person"
-    return Finding(
-        name, outcome, float(rise.mean()), 0.0, "ceiling", len(rise), error_rate, told,
-        (low, high), source
-    )  # fmt: skip
+    outcome = Outcome.INCONCLUSIVE if low > 0 else Outcome.PASSED
+    told += WORSE if low > 0 else ""
+    bounds = (low, high)
+    value, n = float(rise.mean()), len(rise)
+    return Finding(name, outcome, value, 0.0, "ceiling", n, error_rate, told, bounds, source)
 
 
 def _by_group(values: Floats, group: npt.NDArray[np.object_]) -> Floats:
