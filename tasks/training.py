@@ -67,15 +67,17 @@ def publish(
 
 @task(name="fallback", cache_policy=NO_CACHE)
 def prepare_fallback(workspace: Workspace, training: train.Training, snapshot: Ingested) -> None:
-    """Register the declared rule as a version, where it is not one already."""
+    """Register the declared rule as a version with its image, where it is not one already."""
+    known = workspace.registry.versions()
     version = fallback.prepare(workspace, training, snapshot)
-    if version is not None:
+    if version is not None and version not in known:
         get_run_logger().info("the fallback rule is %s", version)
+        package.build_image(workspace, version)
 
 
 @task(name="image", cache_policy=NO_CACHE)
 def build_image(workspace: Workspace, candidate: train.Candidate) -> package.Packaged:
     """Build and smoke-test the container image, or say why not."""
-    made = package.build_image(workspace, candidate)
+    made = package.build_image(workspace, candidate.version)
     show.text("image", f"## Image of {candidate.version}\n{made.note}")
     return made

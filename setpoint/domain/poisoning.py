@@ -44,6 +44,8 @@ SURELY_POSITIVE = 0.75
 """Positives among rows that it is sure are positive, at least: rare events are never as sure."""
 MIN_SURE = 50
 """Rows that a model must be sure about, on either side of the comparison."""
+SMALL = 2 * MIN_SURE
+"""Rows of which a source that has fewer is judged with other such ones."""
 NO_PATTERN = 0.75
 """Area under the ROC curve up to which disagreement is called without a pattern."""
 FOLDS = 4
@@ -127,7 +129,7 @@ def poisoning_findings(
     max_flipped: float,
     error_rate: float,
 ) -> list[Finding]:
-    """Flipped labels, backdoors and influence of each source.
+    """Flipped labels, backdoors and influence of each source, small ones taken together.
 
     Args:
         trusted: What is trusted.
@@ -137,6 +139,7 @@ def poisoning_findings(
         max_flipped: Share of flipped labels that is put up with.
         error_rate: Chance that any finding of sound sources is a false alarm, all together.
     """
+    source = _pooled(source)
     sources = sorted(set(source.tolist()))
     scores = raw_scores(trusted.pipeline, new)
     rate = error_rate / max(CHECKS * len(sources), 1)
@@ -151,6 +154,16 @@ def poisoning_findings(
             marked = replace(marked, outcome=Outcome.INCONCLUSIVE, reason=reason)
         found += [*flips, marked, influence_finding(trusted.judges, rows, one, rate)]
     return found
+
+
+def _pooled(source: Sources) -> Sources:
+    """The sources, those of few rows under one name: none of them alone can be judged."""
+    names, place, rows = np.unique(source.astype(str), return_inverse=True, return_counts=True)
+    small = rows < SMALL
+    if small.sum() < 2:
+        return source
+    told = f"{small.sum()} small sources ({', '.join(names[small][:3])} ...)"
+    return np.array([told if small[one] else names[one] for one in place], dtype=object)
 
 
 def doubtful(finding: Finding) -> bool:

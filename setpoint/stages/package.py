@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from setpoint.adapters.mlflow_registry import IMAGE
 from setpoint.domain.findings import Finding, Verdict, check_ceiling
 from setpoint.domain.images import SignedImage, sign_image
 from setpoint.errors import PlatformError
-from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace
 
 SLOW_SHARE = 0.01
@@ -54,17 +52,15 @@ class _Refused(PlatformError):
     made: Packaged
 
 
-def build_image(
-    workspace: Workspace, candidate: Candidate, images: DockerImages | None = None
-) -> Packaged:
-    """Build, smoke-test, time and sign the image of a candidate, as the project file says.
+def build_image(workspace: Workspace, version: str, images: DockerImages | None = None) -> Packaged:
+    """Build, smoke-test, time and sign the image of a version, as the project file says.
 
     The signature is kept with the version's record. The ledger entry ``packaged`` tells how it
     went, a refusal too.
 
     Args:
         workspace: The project.
-        candidate: What passed its gates.
+        version: What passed its gates, or is the declared rule.
         images: The engine, if not the one that Docker's own tools would use.
 
     Raises:
@@ -74,20 +70,20 @@ def build_image(
     required = workspace.project.package.image == "require"
     if workspace.project.package.image == "never":
         made = Packaged("process", "", "No image: package.image is 'never'. Runs as a process.")
-        return _recorded(workspace, candidate, made)
+        return _recorded(workspace, version, made)
     try:
-        made = _build(workspace, candidate, images or DockerImages())
+        made = _build(workspace, version, images or DockerImages())
     except PlatformError as err:
         seen = err.made if isinstance(err, _Refused) else Packaged("", "", "")
         runtime, end = ("none", "Not released.") if required else ("process", "Runs as a process.")
         note = f"The image failed ({err.what}). {end}"
         made = Packaged(runtime, "", note, seen.latency, seen.size_bytes)
-        _recorded(workspace, candidate, made)
+        _recorded(workspace, version, made)
         if required:
             raise
         # The image is not what serves: a healing release does not wait for it.
         return made
-    return _recorded(workspace, candidate, made)
+    return _recorded(workspace, version, made)
 
 
 def latency_verdict(seconds: Sequence[float], max_p99_ms: float, error_rate: float) -> Verdict:
@@ -120,11 +116,11 @@ def latency_verdict(seconds: Sequence[float], max_p99_ms: float, error_rate: flo
     return Verdict((quantile, share))
 
 
-def _recorded(workspace: Workspace, candidate: Candidate, made: Packaged) -> Packaged:
+def _recorded(workspace: Workspace, version: str, made: Packaged) -> Packaged:
     workspace.state.record(
         workspace.clock.now(),
         "packaged",
-        f"{workspace.project.name}/{candidate.version}",
+        f"{workspace.project.name}/{version}",
         {
             "runtime": made.runtime,
             "image": made.image,
@@ -154,7 +150,7 @@ def _example_rows(workspace: Workspace) -> list[dict[str, Any]]:
     return [json.loads(encode(row)) for row in newest]
 
 
-def _build(workspace: Workspace, candidate: Candidate, images: DockerImages) -> Packaged:
+def _build(workspace: Workspace, version: str, images: DockerImages) -> Packaged:
     plan = workspace.project.package
     if images.available() is None:
         if plan.image == "require":
@@ -166,15 +162,15 @@ def _build(workspace: Workspace, candidate: Candidate, images: DockerImages) -> 
         short = images.reason.partition(": ")[0]  # the rest is the client's trace
         return Packaged("process", "", f"No image: {short}. Runs as a process.")
     base = plan.base_image or DEFAULT_BASE
-    tag = f"setpoint/{workspace.project.name}:{candidate.version}"
+    tag = f"setpoint/{workspace.project.name}:{version}"
     wheels = download_wheels(workspace.root / "wheels", default_recipes())
-    image = images.build(Path(candidate.bundle), candidate.version, tag, base, wheelhouse=wheels)
+    image = images.build(workspace.bundle(version), version, tag, base, wheelhouse=wheels)
     rows = _example_rows(workspace)
     smoked = images.smoke(image.id, rows[-1], timed_rows=rows[:-1], cpus=CPUS)
     latency = _judged(workspace, image, smoked)
     name = tag
     if plan.repository is not None:
-        name = images.push(image.id, plan.repository, candidate.version)
+        name = images.push(image.id, plan.repository, version)
     p99 = latency.findings[0].value
     note = (
         f"{name}, {image.size_bytes / 1e6:.0f} MB, built, smoke-tested, 99 of 100 answers within "
@@ -183,7 +179,7 @@ def _build(workspace: Workspace, candidate: Candidate, images: DockerImages) -> 
     # What is signed is what was tried, the smoke test ran this id, and the bundle that is in it.
     bundle = image.labels[f"{LABELS}.bundle.digest"].removeprefix("sha256:")
     signed = sign_image(bundle, name, image.id, workspace.sign)
-    workspace.registry.tag(candidate.version, IMAGE, signed.text())
+    workspace.registry.tag(version, IMAGE, signed.text())
     return Packaged("process", name, note, latency, image.size_bytes, signed)
 
 

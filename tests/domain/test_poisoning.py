@@ -126,9 +126,22 @@ def test_a_new_value_whose_labels_are_as_expected_is_no_backdoor() -> None:
 
 
 def test_a_source_of_few_rows_is_not_measured_and_not_passed() -> None:
-    found = look(world(60, 4))
+    found = look(world(40, 4), np.array(["odd"] * 40, dtype=object))
     assert found["flipped_to_positive", "odd"].outcome == Outcome.INCONCLUSIVE
     assert not doubtful(found["flipped_to_positive", "odd"])
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(0.2, Outcome.FAILED), (0.0, Outcome.PASSED)])
+def test_poison_in_many_small_sources_is_found_in_all_of_them_together(
+    share: float, outcome: Outcome
+) -> None:
+    rows = world(ROWS, 5)
+    hit = np.random.default_rng(5).random(ROWS) < share
+    rows = replace(rows, label=np.where(hit, 1 - rows.label, rows.label).astype(np.int8))
+    found = look(rows, np.array([f"s{i % (ROWS // 40)}" for i in range(ROWS)], dtype=object))
+    [(_, name)] = [key for key in found if key[0] == "flipped_to_positive"]
+    assert name.startswith(f"{ROWS // 40} small sources (s0, s1, s10 ...)")
+    assert found["flipped_to_positive", name].outcome == outcome
 
 
 def test_trusted_rows_of_one_class_teach_nothing() -> None:

@@ -50,7 +50,7 @@ def test_without_an_engine_a_version_runs_as_a_process_and_the_ledger_says_so(
     made: tuple[Workspace, Candidate],
 ) -> None:
     workspace, candidate = made
-    packaged = build_image(_wanting(workspace, "auto"), candidate, DockerImages(NOWHERE))
+    packaged = build_image(_wanting(workspace, "auto"), candidate.version, DockerImages(NOWHERE))
     assert (packaged.runtime, packaged.image) == ("process", "")
     assert "no Docker engine answers" in packaged.note
     entry = workspace.state.ledger()[-1]
@@ -60,13 +60,13 @@ def test_without_an_engine_a_version_runs_as_a_process_and_the_ledger_says_so(
 def test_an_image_that_is_required_is_not_done_without(made: tuple[Workspace, Candidate]) -> None:
     workspace, candidate = made
     with pytest.raises(PlatformError, match="no Docker engine answers"):
-        build_image(_wanting(workspace, "require"), candidate, DockerImages(NOWHERE))
+        build_image(_wanting(workspace, "require"), candidate.version, DockerImages(NOWHERE))
 
 
 def test_a_refusal_stands_in_the_ledger(made: tuple[Workspace, Candidate]) -> None:
     workspace, candidate = made
     with pytest.raises(PlatformError):
-        build_image(_wanting(workspace, "require"), candidate, DockerImages(NOWHERE))
+        build_image(_wanting(workspace, "require"), candidate.version, DockerImages(NOWHERE))
     evidence = workspace.state.ledger()[-1].evidence
     assert (evidence["runtime"], evidence["image"]) == ("none", "")
     assert evidence["note"].endswith("Not released.")
@@ -101,7 +101,7 @@ def test_with_an_engine_the_image_is_built_timed_and_gives_a_decision_on_a_real_
 ) -> None:
     workspace, candidate = made
     base = docker_engine.import_base(engine)
-    packaged = build_image(_wanting(workspace, "require", base), candidate, images)
+    packaged = build_image(_wanting(workspace, "require", base), candidate.version, images)
     assert packaged.image == f"setpoint/small:{candidate.version}"
     assert packaged.signed == workspace.image(candidate.version)
     assert packaged.signed is not None and packaged.signed.id.startswith("sha256:")
@@ -117,13 +117,18 @@ def test_with_an_engine_the_image_is_built_timed_and_gives_a_decision_on_a_real_
 
 @pytest.mark.docker
 def test_a_slow_model_is_refused_before_its_release_where_the_image_is_required(
-    made: tuple[Workspace, Candidate], engine: str, images: DockerImages, tmp_path: Path
+    made: tuple[Workspace, Candidate],
+    engine: str,
+    images: DockerImages,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workspace, candidate = made
     base = docker_engine.import_base(engine)
-    slow = replace(candidate, bundle=str(slowed(Path(candidate.bundle), tmp_path / "bundle")))
+    slow = slowed(Path(candidate.bundle), tmp_path / "bundle")
+    monkeypatch.setattr(Workspace, "bundle", lambda *_: slow)
     with pytest.raises(PlatformError, match="not shown to be quick enough") as caught:
-        build_image(_wanting(workspace, "require", base), slow, images)
+        build_image(_wanting(workspace, "require", base), candidate.version, images)
     assert "1 CPU" in caught.value.where and "max_p99_ms" in caught.value.fix
     evidence = workspace.state.ledger()[-1].evidence
     assert evidence["runtime"] == "none"
@@ -190,7 +195,9 @@ def test_an_image_that_fails_holds_up_no_release_unless_it_is_required(
 ) -> None:
     workspace, candidate = made
     nowhere = "no-such-base:1"
-    packaged: Packaged = build_image(_wanting(workspace, "auto", nowhere), candidate, images)
+    packaged: Packaged = build_image(
+        _wanting(workspace, "auto", nowhere), candidate.version, images
+    )
     assert packaged.image == "" and "The image failed" in packaged.note
     with pytest.raises(PlatformError):
-        build_image(_wanting(workspace, "require", nowhere), candidate, images)
+        build_image(_wanting(workspace, "require", nowhere), candidate.version, images)
