@@ -14,13 +14,12 @@ import pytest
 from setpoint.demo import Script, first_champion, prepare
 from setpoint.platform import down, up
 from setpoint.ports import DecisionQuery
-from setpoint.workspace import Workspace, open_workspace
+from setpoint.workspace import Workspace
 from tests.e2e.traffic import payments, send, take_free_ports
 
 pytestmark = pytest.mark.e2e
 SCRIPT = Script(seed=3, drift="none", history=45, longest=10)
 SECONDS = 5.0
-RULE = "fallback: {column: amount, above: 150}\n"
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +28,7 @@ def served(
 ) -> Iterator[tuple[Workspace, list[dict[str, Any]]]]:
     """A platform with a first champion ``v1`` and the rule ``v2``, and payments to send."""
     root = tmp_path_factory.mktemp("e2e") / "state"
-    prepared, world = prepare(SCRIPT, root)
-    file = prepared.project_file
-    file.write_text(file.read_text("utf-8") + RULE, "utf-8")
-    workspace = open_workspace(file, root)
+    workspace, world = prepare(SCRIPT, root)
     take_free_ports(workspace)
     try:
         up(workspace, clock="stream", mlflow=False)
