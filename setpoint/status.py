@@ -13,7 +13,7 @@ from setpoint.domain.incidents import Cause, Status, cause_of
 from setpoint.domain.rollout import Stage
 from setpoint.domain.selection import BLIND_SPOT, LABEL_COVERAGE
 from setpoint.errors import StateError
-from setpoint.stages import approval
+from setpoint.stages import approval, sealing
 from setpoint.stages.fallback import RULE
 from setpoint.stages.ingest import quarantined
 from setpoint.stages.traffic import stops
@@ -60,9 +60,7 @@ def _needs(workspace: Workspace) -> list[str]:
     last = state.newest_window()
     unseen = [f for f in last.findings if f.outcome == Outcome.ERROR] if last else []
     needs += [f"cannot be watched: {f.label}: {f.reason}" for f in unseen]
-    broken = state.verify_ledger()
-    if broken:
-        needs.append(f"the ledger is broken at entry {broken.seq}: {broken.reason}")
+    needs += [f"the ledger is {one}" for one in sealing.vouched(workspace).breaks]
     try:
         workspace.champion()
     except StateError as err:

@@ -6,7 +6,6 @@ Every change is one transaction; a kill leaves the state before it or after it.
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ from setpoint.adapters.signing import Keys
 from setpoint.adapters.sqlite_link import store_errors
 from setpoint.domain.escalation import Mark
 from setpoint.domain.incidents import Attention, Incident, Status
-from setpoint.domain.ledger import REVOKED, ROTATED, Break, Entry
+from setpoint.domain.ledger import REVOKED, ROTATED, Entry
 from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.windows import WindowRecord
@@ -317,14 +316,6 @@ class StateStore:
         """One entry, or the last one; ``None`` if there is none."""
         with self._connect() as db:
             return sqlite_ledger.entry(db, seq)
-
-    def verify_ledger(self) -> Break | None:
-        """The first break of chain and signatures, or ``None``; seals are not looked at.
-
-        Entries of a time without signatures are no break here.
-        """
-        found = self.audit_ledger((), unsigned_until=sys.maxsize).breaks
-        return found[0] if found else None
 
     def audit_ledger(self, seal_lines: Sequence[bytes], unsigned_until: int = 0) -> Audit:
         """Whether chain, signatures and seals hold, and where they do not.

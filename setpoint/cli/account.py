@@ -16,6 +16,7 @@ from setpoint.cli.common import ProjectFile, Root, app, console, workspace_of
 if TYPE_CHECKING:
     from setpoint.domain.account import Told
     from setpoint.domain.findings import Finding
+    from setpoint.domain.ledger_audit import Audit
     from setpoint.ports import DecisionCount
     from setpoint.stages.account import Data
 
@@ -82,7 +83,7 @@ def standing(
         cause = f"{releasing.stage}{share}, for {releasing.cause}"
         _rows(("releasing", f"{releasing.version}: {cause}"))
     _counts("answered in the hour before", found.answered)
-    _ledger(found.entries)
+    _ledger(found.entries, found.audit)
 
 
 @questions.command("version")
@@ -115,7 +116,7 @@ def of_version(
     _findings(found.verdict, found.findings)
     _counts(f"decisions (all: setpoint export --version {version})", found.decisions)
     _counts("mirrored decisions", found.mirrored)
-    _ledger(found.entries)
+    _ledger(found.entries, found.audit)
 
 
 @questions.command("compare")
@@ -223,8 +224,9 @@ def _counts(title: str, counts: Sequence[DecisionCount]) -> None:
         console.print(table)
 
 
-def _ledger(entries: Sequence[Told]) -> None:
-    console.print(f"\n[bold]ledger[/bold]: {len(entries)} entries, chain verified")
+def _ledger(entries: Sequence[Told], audit: Audit) -> None:
+    console.print(f"\n[bold]ledger[/bold]: {len(entries)} entries about it")
+    console.print(audit.told, markup=False, soft_wrap=True)
     table = _table("#", "event time", "what", "by", "evidence", "digest")
     for one in entries:
         when = f"{one.time:%Y-%m-%d %H:%M}"

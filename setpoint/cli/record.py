@@ -40,15 +40,13 @@ def audit(
         _list(workspace.state.ledger(), last)
     lines = read_lines(seals) if seals is not None else None
     found = sealing.audit(workspace, lines, unsigned_until)
-    counts = f"{found.entries:,} entries, {found.signed:,} signatures, {found.seals:,} seals"
     for one in found.breaks:
-        where = f"entry {one.seq}" if one.of == "entry" else f"line {one.seq} of the seals"
-        console.print(f"[red]broken at {where}[/red]:", end=" ")
+        console.print(f"[red]broken at {one.where}[/red]:", end=" ")
         console.print(one.reason, markup=False, soft_wrap=True)
     if found.breaks:
-        console.print(f"{counts}; not verified")
+        console.print(f"{found.counts}; not verified")
         raise typer.Exit(1)
-    console.print(f"{counts} verified")
+    console.print(f"{found.counts} verified")
     if seal:
         made = sealing.seal(workspace, workspace.clock.now(), at_once=True)
         said = "nothing new to seal" if made is None else f"sealed at entry {made.seq}"

@@ -19,6 +19,7 @@ from setpoint.domain.ledger import Entry
 from setpoint.domain.outcome import Finding
 from setpoint.errors import DataError, StateError
 from setpoint.ports import DecisionQuery
+from setpoint.stages import sealing
 from setpoint.stages.replay import Replayed, reached, replay
 from setpoint.workspace import Workspace
 
@@ -116,10 +117,12 @@ def read_evidence(workspace: Workspace) -> Evidence | None:
 
     Raises:
         BundleError: The version's bundle was altered.
-        StateError: The version was half published, or a store cannot be read.
+        StateError: The version was half published, a store cannot be read, or the ledger does not
+            hold: what is read off it would be worth nothing.
     """
     if not workspace.registry.versions():
         return None
+    sealing.check(workspace)
     version = documented_version(workspace)
     record = read_record(workspace, version)
     now = _now(workspace)

@@ -68,7 +68,7 @@ def _deployment(evidence: Evidence) -> Looked:
     record = evidence.record
     promoted, steps = record.told("promoted"), record.told("release_step")
     people = record.told("release_answered")
-    whole = record.broken is None and record.entries
+    whole = not record.audit.breaks and record.entries
     accepted = record.told("accepted")
     judged = bool(promoted and accepted and accepted[0].seq < promoted[-1].seq)
     return _gathered(
@@ -76,8 +76,8 @@ def _deployment(evidence: Evidence) -> Looked:
          if judged else "", "a promotion that follows from a passed verdict"),
         (f"{len(steps)} release steps judged by the system, {link(steps[-1])}"
          if steps and not people else "", "a release that is walked without a person"),
-        (f"a ledger of {len(record.entries)} entries, its chain whole" if whole else "",
-         "a ledger whose chain is whole"),
+        (f"a ledger: {record.audit.told}" if whole else "",
+         "a ledger whose chain, signatures and seals hold"),
     )  # fmt: skip
 
 

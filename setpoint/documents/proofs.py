@@ -162,11 +162,9 @@ def reasons(record: Record) -> list[Proof]:
 
 def chain(record: Record) -> list[Proof]:
     """The ledger as a whole."""
-    if not record.entries:
+    if not record.entries and not record.audit.breaks:
         return []
-    broken = record.broken
-    told = "its chain is whole" if broken is None else f"broken at {broken.seq}: {broken.reason}"
-    return [Proof(f"{len(record.entries):,} entries, {told}", record.head)]
+    return [Proof(record.audit.told, record.head)]
 
 
 def retention(record: Record) -> list[Proof]:

@@ -12,7 +12,8 @@ from setpoint.adapters.mlflow_registry import Run
 from setpoint.config import Project
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.incidents import Incident
-from setpoint.domain.ledger import Break, Entry
+from setpoint.domain.ledger import Entry
+from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.outcome import Finding, Verdict
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import StateError
@@ -37,7 +38,7 @@ class Record:
         run: Its training.
         bundle: What is deployed of it, verified.
         entries: The whole ledger, oldest first.
-        broken: The first break of the ledger's chain.
+        audit: Whether chain, signatures and seals of the ledger hold.
         windows: All that was looked at, oldest first.
         incidents: All of them.
         artifacts: Paths of what its run keeps.
@@ -51,7 +52,7 @@ class Record:
     run: Run
     bundle: Bundle
     entries: tuple[Entry, ...]
-    broken: Break | None
+    audit: Audit
     windows: tuple[WindowRecord, ...]
     incidents: tuple[Incident, ...]
     artifacts: tuple[str, ...]
@@ -101,8 +102,12 @@ class Record:
 
     @property
     def head(self) -> str:
-        """Where the ledger stood when this was read."""
-        return link(self.entries[-1]) if self.entries else "the ledger is empty"
+        """Where the ledger stood when this was read, and what does not hold of it."""
+        last = link(self.entries[-1]) if self.entries else "the ledger is empty"
+        if not self.audit.breaks:
+            return last
+        broken = "; ".join(map(str, self.audit.breaks))
+        return f"{last}, WHICH DOES NOT VERIFY and proves nothing from there on: {broken}"
 
     def words(self, field: str) -> str:
         """What a person has written in ``documents`` of the project file; empty for nothing."""
@@ -161,8 +166,11 @@ def read_record(workspace: Workspace, version: str) -> Record:
         BundleError: Its bundle is not the one that was registered.
         DataError: A stored finding cannot be read.
     """
+    from setpoint.stages import sealing
     from setpoint.stages.ingest import quarantined
 
+    # Before the entries are read: what is written meanwhile is not vouched for.
+    audit = sealing.vouched(workspace)
     state, registry = workspace.state, workspace.registry
     return Record(
         project=workspace.project,
@@ -172,7 +180,7 @@ def read_record(workspace: Workspace, version: str) -> Record:
         run=registry.run(version),
         bundle=read_bundle(workspace.bundle(version), registry.digest(version)),
         entries=tuple(state.ledger()),
-        broken=state.verify_ledger(),
+        audit=audit,
         windows=tuple(state.windows()),
         incidents=tuple(state.incidents()),
         artifacts=_artifacts(workspace, version),

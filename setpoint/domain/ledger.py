@@ -99,6 +99,14 @@ class Break:
     reason: str
     of: str = "entry"
 
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        return f"entry {self.seq}" if self.of == "entry" else f"line {self.seq} of the seals"
+
+    def __str__(self) -> str:
+        return f"broken at {self.where}: {self.reason}"
+
 
 def key_in_force(kind: str, evidence: str, key: str) -> str:
     """Key that signs what follows an entry; empty if nothing was signed yet.

@@ -27,12 +27,26 @@ class Audit:
         signed: Those of them that are signed.
         seals: Seals that hold.
         breaks: What does not hold, and where; empty if all does.
+        caveats: What holds less than it may seem to; said wherever the ledger is relied on.
     """
 
     entries: int
     signed: int
     seals: int
     breaks: tuple[Break, ...]
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> str:
+        """How much was looked at, in words."""
+        return f"{self.entries:,} entries, {self.signed:,} signatures, {self.seals:,} seals"
+
+    @property
+    def told(self) -> str:
+        """What was found, in one sentence."""
+        if self.breaks:
+            return f"{self.counts}; not verified: {'; '.join(map(str, self.breaks))}"
+        return "; ".join([f"{self.counts} verified", *self.caveats])
 
 
 def audit(

@@ -20,6 +20,7 @@ from setpoint.report.page import write_page
 from setpoint.report.sections import drift_map, money, not_passed, performance, traffic_split
 from setpoint.report.series import color_of, legend
 from setpoint.report.traffic import HOUR, Traffic, read_traffic
+from setpoint.stages import sealing
 from setpoint.workspace import WallClock, Workspace
 
 MAX_EVENTS = 300
@@ -220,8 +221,7 @@ def _tiles(told: Told) -> str:
 
 
 def _ledger(workspace: Workspace, told: Told) -> str:
-    broken = workspace.state.verify_ledger()
-    chain = f"broken at entry {broken.seq}: {broken.reason}" if broken else "its chain is whole"
+    chain = sealing.vouched(workspace).told
     inside = told.inside[-MAX_EVENTS:]
     left = len(told.inside) - len(inside)
     more = f"; the newest {MAX_EVENTS} of {len(told.inside):,} entries" if left else ""

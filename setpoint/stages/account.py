@@ -15,11 +15,13 @@ from setpoint.domain import account
 from setpoint.domain.account import Releasing, Service, Stopped, Told
 from setpoint.domain.bundle import Bundle, Manifest, read_bundle
 from setpoint.domain.findings import Finding
-from setpoint.domain.ledger import Entry, verify
+from setpoint.domain.ledger import Entry
+from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.plain import from_plain, parse_json, to_plain
 from setpoint.domain.record import RECORD, TrainingRecord
 from setpoint.errors import DataError, StateError
 from setpoint.ports import DecisionCount, DecisionQuery
+from setpoint.stages import sealing
 from setpoint.workspace import Workspace
 
 ANSWERED = timedelta(hours=1)
@@ -39,6 +41,7 @@ class Standing:
         answered: Served decisions of the hour up to the moment, by version and action.
         entries: What the ledger says of the champion until the moment, oldest first.
         stopped: What people had taken out of the traffic, and who answered in its place.
+        audit: What vouches for the ledger, and what does not.
     """
 
     time: datetime
@@ -48,7 +51,8 @@ class Standing:
     verdict: str
     answered: tuple[DecisionCount, ...]
     entries: tuple[Told, ...]
-    stopped: tuple[Stopped, ...] = ()
+    stopped: tuple[Stopped, ...]
+    audit: Audit
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class VersionAccount:
         mirrored: Those that nobody was answered with.
         entries: What the ledger says of it, oldest first.
         missing: Parts of the record that could not be read, and why.
+        audit: What vouches for the ledger, and what does not.
     """
 
     version: str
@@ -113,6 +118,7 @@ class VersionAccount:
     mirrored: tuple[DecisionCount, ...]
     entries: tuple[Told, ...]
     missing: tuple[str, ...]
+    audit: Audit
 
 
 @dataclass(frozen=True)
@@ -150,9 +156,9 @@ def at(workspace: Workspace, moment: datetime) -> Standing:
         moment: Event time, aware.
 
     Raises:
-        StateError: The ledger is broken: what it says cannot be relied on.
+        StateError: Chain, signatures or seals of the ledger do not hold.
     """
-    entries = _ledger(workspace)
+    audit, entries = _ledger(workspace)
     service = account.service_at(entries, moment)
     going_on = workspace.state.unsettled_releases()
     now = going_on[0].label if going_on else ""
@@ -171,19 +177,13 @@ def at(workspace: Workspace, moment: datetime) -> Standing:
         tuple(workspace.decisions.summary(query)),
         tuple(map(account.told, until)),
         tuple(account.stopped_at(entries, moment)),
+        audit,
     )
 
 
-def _ledger(workspace: Workspace) -> list[Entry]:
-    entries = workspace.state.ledger()
-    broken = verify(entries)
-    if broken is not None:
-        raise StateError(
-            f"the ledger is broken at entry {broken.seq}: {broken.reason}",
-            where=str(workspace.state.path),
-            fix="'setpoint audit' lists it; answer from a backup whose chain is whole",
-        )
-    return entries
+def _ledger(workspace: Workspace) -> tuple[Audit, list[Entry]]:
+    found = sealing.check(workspace)
+    return found, workspace.state.ledger()[: found.entries]  # what came since is not verified
 
 
 def _incident(workspace: Workspace, cause: str) -> str:
@@ -203,11 +203,11 @@ def version(workspace: Workspace, name: str) -> VersionAccount:
         name: ``v1``, ``v2`` ...
 
     Raises:
-        StateError: There is no such version, or the ledger is broken.
+        StateError: There is no such version, or the ledger does not hold.
         BundleError: Its bundle is gone or altered.
     """
     bundle = _bundle(workspace, name)
-    entries, missing = _ledger(workspace), []
+    (audit, entries), missing = _ledger(workspace), []
     mine = account.about(entries, name)
     record = None
     try:
@@ -233,6 +233,7 @@ def version(workspace: Workspace, name: str) -> VersionAccount:
         mirrored=tuple(count(DecisionQuery(version=name, shadow=True))),
         entries=tuple(map(account.told, mine)),
         missing=tuple(missing),
+        audit=audit,
     )
 
 

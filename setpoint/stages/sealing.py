@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from setpoint.domain import seals
+from setpoint.domain.ledger import Break
 from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.seals import Seal
 from setpoint.errors import StateError
@@ -75,3 +78,44 @@ def audit(
     # Before the ledger is read: what is sealed meanwhile would look as if it were missing.
     lines = workspace.seals.lines() if seal_lines is None else seal_lines
     return workspace.state.audit_ledger(lines, unsigned_until)
+
+
+def vouched(workspace: Workspace) -> Audit:
+    """The same audit, for whoever answers from the ledger or documents it.
+
+    Unsigned entries at the beginning are of before entries were signed if signed ones follow: a
+    caveat, and no break. A ledger without one signature is none of that time where the project
+    has keys or seals: somebody took the signatures away.
+
+    Args:
+        workspace: The project.
+    """
+    lines = workspace.seals.lines()
+    found = workspace.state.audit_ledger(lines, unsigned_until=sys.maxsize)
+    unsigned = found.entries - found.signed
+    if not unsigned:
+        return found
+    if not found.signed and (lines or workspace.keys.known.ids()):
+        reason = "unsigned, as are all after it, and this project has keys: its signatures were "
+        taken = Break(1, f"{reason}taken away, or nothing was written since there are keys")
+        return replace(found, breaks=(taken, *found.breaks))
+    caveat = f"entries 1 to {unsigned} are unsigned: who could write the file can have written them"
+    return replace(found, caveats=(*found.caveats, caveat))
+
+
+def check(workspace: Workspace) -> Audit:
+    """Refuse to rely on a ledger that does not hold; what was found if it does.
+
+    Raises:
+        StateError: Chain, signatures or seals do not hold; names the first place.
+    """
+    found = vouched(workspace)
+    if found.breaks:
+        first, *others = found.breaks
+        also = f"; and {len(others)} more" if others else ""
+        raise StateError(
+            f"the ledger is {first}{also}",
+            where=str(workspace.state.path),
+            fix="'setpoint audit --verify' lists it; answer from a backup that verifies",
+        )
+    return found

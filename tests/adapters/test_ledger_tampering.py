@@ -108,7 +108,6 @@ def _one(found: list[Break]) -> tuple[str, int]:
 def test_an_untouched_ledger_holds_across_a_rotation_and_its_seals(ledger: Ledger) -> None:
     found = ledger.state.audit_ledger(ledger.seals.lines())
     assert (found.entries, found.signed, found.seals, found.breaks) == (ENTRIES, ENTRIES, 3, ())
-    assert ledger.state.verify_ledger() is None
 
 
 @pytest.mark.parametrize("seq", [1, 7, ROTATION, 15, ENTRIES])

@@ -11,7 +11,9 @@ import pytest
 from setpoint.documents.assessment import assess, assessment_document, judge_evidence
 from setpoint.documents.markup import to_html
 from setpoint.documents.ml_test_score import SECTIONS
+from setpoint.documents.write import write_documents
 from setpoint.domain.ledger import Break
+from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.outcome import not_measured
 from tests.documents.conftest import Made
 from tests.documents.full import (
@@ -27,6 +29,7 @@ from tests.documents.full import (
     without_kind,
 )
 from tests.stages.small import T0, make_workspace
+from tests.tampering import attack, chain_again, copied
 
 ALL = [test.name for tests in SECTIONS.values() for test in tests]
 SKEW = {"All input feature code is tested", "Training and serving are not skewed"}
@@ -162,7 +165,7 @@ def test_a_decision_that_comes_out_otherwise_is_not_debuggable(made: Made) -> No
 LEVELS: dict[str, tuple[Change, int]] = {
     "uncommitted code": (lambda m: _commit(m, "c" * 40 + "-dirty"), 0),
     "no search": (left(trials=0), 1),
-    "a broken ledger": (recorded(broken=Break(3, "edited")), 2),
+    "a broken ledger": (recorded(audit=Audit(9, 9, 0, (Break(3, "edited"),))), 2),
     "a person walked the release": (
         lambda m: full(m, [*story(), Told("release_answered", "small/v1", {})]), 2
     ),
@@ -231,3 +234,21 @@ def test_an_altered_bundle_is_no_evidence(made: Made) -> None:
     finally:
         file.write_bytes(whole)
     assert found.points == 0 and "was altered" in found.next[0]
+
+
+FORGED = "UPDATE ledger SET evidence = json_set(evidence, '$.by', 'anna') WHERE seq = 1"
+
+
+def test_a_forged_ledger_gives_no_points_and_the_documents_say_where_it_does_not_hold(
+    made: Made, tmp_path: Path
+) -> None:
+    workspace = copied(made.workspace, tmp_path)
+    attack(workspace.state.path, FORGED)
+    chain_again(workspace.state.path, strip=True)
+    found = assess(workspace)
+    assert (found.points, found.level.number) == (0, 0)
+    assert "broken at entry 1" in found.next[0]
+    documents = write_documents(workspace, tmp_path / "out", made.candidate.version)
+    for name in ("ai-act", "model-card", "datasheet"):
+        text = next(f for f in documents if f.name == f"{name}.md").read_text("utf-8")
+        assert "WHICH DOES NOT VERIFY" in text and "entry 1" in text, name

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from setpoint.adapters.sqlite_state import StateStore
 from setpoint.cli import app
 from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Outcome, Verdict, check_value
@@ -20,13 +21,14 @@ from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Stage
 from setpoint.errors import DataError, StateError
 from setpoint.ports import Decision
-from setpoint.stages import account, release
+from setpoint.stages import account, release, sealing
 from setpoint.stages.gates.run import JUDGING, record_verdict, run_gates
 from setpoint.stages.ingest import ingest
 from setpoint.stages.train import Candidate, assemble, fit, publish
 from setpoint.workspace import StreamClock, Workspace
 from tests.fakes import FakeRouter, FakeRuntime
 from tests.stages.small import PROJECT, deliver, make_frame, make_workspace
+from tests.tampering import attack, chain_again
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 HELD = Verdict((check_value("held", 1.0, 0.0, "floor", sample=1),))
@@ -244,11 +246,51 @@ def test_a_broken_ledger_answers_nothing(tmp_path: Path) -> None:
         account.at(workspace, T0)
 
 
+@pytest.mark.parametrize("strip", [True, False], ids=["signatures taken away", "kept"])
+def test_a_forged_ledger_whose_chain_was_made_again_answers_nothing(
+    tmp_path: Path, strip: bool
+) -> None:
+    workspace = open_place(tmp_path)
+    go_to(workspace, 0)
+    for number in range(3):
+        workspace.state.record(T0, "approved", f"small/v{number}", {"by": "policy"})
+    attack(workspace.state.path, """UPDATE ledger SET evidence = '{"by":"ann"}' WHERE seq = 2""")
+    chain_again(workspace.state.path, strip=strip)
+    with pytest.raises(StateError, match=f"broken at entry {1 if strip else 2}"):
+        account.at(workspace, T0)
+
+
+def test_a_ledger_that_was_cut_off_answers_nothing(tmp_path: Path) -> None:
+    workspace = open_place(tmp_path)
+    go_to(workspace, 0)
+    for number in range(3):
+        workspace.state.record(T0, "promoted", f"small/v{number}", {})
+    sealing.seal(workspace, T0)
+    attack(workspace.state.path, "DELETE FROM ledger WHERE seq > 1")
+    with pytest.raises(StateError, match=r"broken at entry 2: .*the end was cut off"):
+        account.at(workspace, T0)
+
+
+def test_entries_of_before_signatures_answer_with_a_caveat(tmp_path: Path) -> None:
+    workspace = open_place(tmp_path)
+    plain = StateStore(workspace.state.path, "small")
+    plain.record(T0, "promoted", "small/v1", {})
+    assert "entries 1 to 1 are unsigned" in account.at(workspace, T0).audit.told
+    go_to(workspace, 0)
+    workspace.state.record(T0 + timedelta(hours=2), "promoted", "small/v2", {})
+    found = account.at(workspace, T0 + timedelta(hours=1))
+    assert found.service is not None and found.service.version == "v1"
+    assert "entries 1 to 1 are unsigned" in found.audit.told
+
+
 def test_the_commands_answer_as_tables_and_as_json(story: Story) -> None:
     workspace = story.workspace
     where = ["--project", str(workspace.project_file), "--root", str(workspace.root)]
     for asked, words in (
-        (["at", "2026-03-02T12:00"], ["v2 since", "drift", "chain verified", "review"]),
+        (
+            ["at", "2026-03-02T12:00"],
+            ["v2 since", "drift", "0 seals verified", "review"],
+        ),
         (["version", "v2"], ["approved by", "policy", "held", "1,600 events", "30", "mirrored"]),
         (["compare", "v1", "v2"], ["weekday", "seed", "batches that came"]),
     ):

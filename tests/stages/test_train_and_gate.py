@@ -203,4 +203,4 @@ def test_a_refusal_is_written_to_the_ledger_with_its_evidence(trained: Trained) 
     assert (entry.kind, entry.subject) == ("refused", f"small/{candidate.version}")
     assert entry.evidence["bundle"] == candidate.digest
     assert entry.evidence["snapshot"] == trained.snapshot.digest
-    assert workspace.state.verify_ledger() is None
+    assert not workspace.state.audit_ledger(()).breaks
