@@ -112,6 +112,13 @@ def entries(db: sqlite3.Connection) -> list[Entry]:
     return [_entry(row) for row in rows(db)]
 
 
+def entries_about(db: sqlite3.Connection, subject: str) -> list[Entry]:
+    """Entries about one subject, oldest first."""
+    return [
+        _entry(row) for row in db.execute(f"{_ROWS} WHERE subject = ? ORDER BY seq", (subject,))
+    ]
+
+
 def rows(db: sqlite3.Connection) -> Iterator[Row]:
     """All rows as they are stored, oldest first; never more than a few in memory."""
     # In order of the key, so nothing is sorted. Not by number: one may be changed to anything.

@@ -307,6 +307,33 @@ class StateStore:
         with self._change() as db:
             return sqlite_ledger.append(db, time, kind, subject, evidence)
 
+    def record_after(
+        self,
+        time: datetime,
+        subject: str,
+        decide: Callable[[Sequence[Entry]], tuple[str, Mapping[str, Any]] | None],
+    ) -> Entry | None:
+        """Append what follows from the entries about a subject; nobody writes in between.
+
+        Args:
+            time: When, for the ledger.
+            subject: What it is about.
+            decide: From the entries about it, oldest first, to kind and evidence of the next one;
+                ``None`` for none.
+        """
+        with self._change() as db:
+            found = decide(sqlite_ledger.entries_about(db, subject))
+            return (
+                None
+                if found is None
+                else sqlite_ledger.append(db, time, found[0], subject, found[1])
+            )
+
+    def ledger_about(self, subject: str) -> list[Entry]:
+        """Entries about one subject, oldest first."""
+        with self._connect() as db:
+            return sqlite_ledger.entries_about(db, subject)
+
     def ledger(self) -> list[Entry]:
         """All entries, oldest first."""
         with self._connect() as db:

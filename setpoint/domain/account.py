@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from setpoint.domain.approval import APPROVED, ASKED, POLICY, VOICE
 from setpoint.domain.findings import Verdict
 from setpoint.domain.ledger import Entry
 
@@ -15,10 +16,7 @@ SERVES = ("promoted", "roll_back", "fell_back")
 """Entries after which the version that they are about is in service."""
 STARTED, ANSWERED, ENDS = "release_started", "release_answered", (*SERVES, "rolled_back")
 GATED = ("accepted", "refused")
-APPROVALS = ("approved", "approval_voice")
 STOPPED, RESUMED = "stopped", "resumed"
-POLICY = "policy"
-"""Who decided where no person did."""
 _SHARE = re.compile(r"(\d+) %")
 
 
@@ -174,9 +172,14 @@ def approved_by(entries: Iterable[Entry]) -> str:
         entries: Those about the version.
     """
     persons: set[str] = set()
+    heard: set[str] = set()
     for one in entries:
-        if one.kind in APPROVALS:
-            persons.add(str(one.evidence["by"]))
+        if one.kind == ASKED:
+            heard = set()  # what was said to a request counts for no other one
+        elif one.kind == VOICE:
+            heard.add(str(one.evidence["by"]))
+        elif one.kind == APPROVED:
+            persons = {*heard, str(one.evidence["by"])}
         elif one.kind == ANSWERED and one.evidence.get("answer") == "promote":
             persons.add(str(one.evidence["person"]))
     return ", ".join(sorted(persons - {POLICY})) or POLICY

@@ -6,13 +6,21 @@ one of them; ``→ expired`` at its time. Nothing follows on an end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from setpoint.domain.ledger import Entry
 from setpoint.errors import ReleaseError
+
+ASKED, VOICE, APPROVED = "approval_asked", "approval_voice", "approved"
+REFUSED, EXPIRED = "approval_refused", "approval_expired"
+SAID = (VOICE, APPROVED, REFUSED)
+"""Kinds of the entries that hold a person's word."""
+POLICY = "policy"
+"""Who approves where no person has to: never the name of one."""
 
 
 class Standing(StrEnum):
@@ -54,6 +62,7 @@ class Request:
         expires_at: Wall time from which on nobody can approve it.
         wanted: How many different people must approve, 1 or 2.
         voices: What was said, oldest first.
+        number: Of the ledger entry that asks: every word names it, so none counts for another one.
         forms: How many forms were filled in for it.
         run: Id of the flow run that holds the form.
     """
@@ -66,6 +75,7 @@ class Request:
     expires_at: datetime
     wanted: int
     voices: tuple[Voice, ...] = ()
+    number: int = 0
     forms: int = 0
     run: str = ""
 
@@ -98,20 +108,56 @@ class Request:
             )
         return replace(self, voices=(*self.voices, voice))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Strict JSON."""
-        content = asdict(self)
-        for name in ("asked_at", "expires_at"):
-            content[name] = content[name].isoformat()
-        for voice in content["voices"]:
-            voice["at"] = voice["at"].isoformat()
-        return content
+    def evidence(self) -> dict[str, Any]:
+        """What the entry says that asks for it, strict JSON."""
+        return {
+            "cause": self.cause,
+            "entry": self.entry,
+            "bundle": self.bundle,
+            "wanted": self.wanted,
+            "asked_at": self.asked_at.isoformat(),
+            "expires_at": self.expires_at.isoformat(),
+        }
 
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Request:
-        """The request that ``to_dict`` wrote."""
-        times = {n: datetime.fromisoformat(content[n]) for n in ("asked_at", "expires_at")}
-        voices = tuple(
-            Voice(**{**one, "at": datetime.fromisoformat(one["at"])}) for one in content["voices"]
-        )
-        return cls(**{**content, **times, "voices": voices})
+
+def request_in(version: str, entries: Iterable[Entry]) -> Request | None:
+    """The newest request for a version with what was said to it; ``None`` if nobody was asked.
+
+    The ledger alone says who approved what: nothing that is not chained and signed counts.
+
+    Args:
+        version: The version.
+        entries: Those about it, oldest first.
+    """
+    found: Request | None = None
+    for one in entries:
+        told = one.evidence
+        if one.kind == ASKED:
+            found = _asked(version, one)
+        elif one.kind in SAID and found is not None and _is_answer(one, found):
+            at = datetime.fromisoformat(str(told.get("at", one.time)))
+            voice = Voice(str(told["by"]), one.kind != REFUSED, str(told.get("note", "")), at)
+            found = replace(found, voices=(*found.voices, voice))
+    return found
+
+
+def _asked(version: str, entry: Entry) -> Request:
+    told = entry.evidence
+    expires = datetime.fromisoformat(str(told["expires_at"]))
+    asked = datetime.fromisoformat(str(told.get("asked_at", entry.time)))
+    return Request(
+        version,
+        str(told["cause"]),
+        str(told["bundle"]),
+        int(told["entry"]),
+        asked,
+        expires,
+        int(told["wanted"]),
+        number=entry.seq,
+    )
+
+
+def _is_answer(entry: Entry, to: Request) -> bool:
+    told = entry.evidence
+    same = told.get("bundle") == to.bundle and told.get("request", to.number) == to.number
+    return same and told.get("by") != POLICY

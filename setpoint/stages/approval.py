@@ -1,20 +1,26 @@
-"""Who lets a version serve that its gates let through: the policy, or people by name."""
+"""Who lets a version serve that its gates let through: the policy, or people by name.
+
+The ledger holds what was asked and said. Facts are only what waits, and which form is shown: they
+are written after the entry, so that a kill in between leaves nothing that approves.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from setpoint.domain.approval import Request, Standing, Voice
+from setpoint.domain import approval as words
+from setpoint.domain.approval import POLICY, Request, Standing, Voice, request_in
+from setpoint.domain.ledger import Entry
+from setpoint.domain.signatures import entry_message
 from setpoint.errors import ReleaseError
-from setpoint.stages import respond
+from setpoint.stages import respond, sealing
 from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace
 
-POLICY = "policy"
-"""Who approves where no person has to: never the name of one."""
 _WAITING = "approvals_waiting"
 
 
@@ -40,12 +46,26 @@ def ask(workspace: Workspace, candidate: Candidate, cause: str, now: datetime) -
     request = Request(
         candidate.version, cause, candidate.digest, verdict, now, now + rule.expires, rule.persons
     )
-    workspace.state.amend(_name(candidate.version), lambda _: json.dumps(request.to_dict()))
+
+    def follows(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]] | None:
+        known = request_in(candidate.version, entries)
+        stands = known is not None and _stands(known, request, now)
+        return None if stands else (words.ASKED, request.evidence())
+
+    workspace.state.record_after(
+        workspace.clock.now(), _subject(workspace, candidate.version), follows
+    )
     workspace.state.amend(_WAITING, lambda known: _with(known, candidate.version))
-    evidence = {"cause": cause, "entry": verdict, "bundle": candidate.digest}
-    evidence |= {"wanted": rule.persons, "expires_at": request.expires_at.isoformat()}
-    _record(workspace, "approval_asked", candidate.version, evidence)
-    return request
+    return request_of(workspace, candidate.version)
+
+
+def _stands(known: Request, fresh: Request, now: datetime) -> bool:
+    """Whether what was said of a version before still holds."""
+    standing = known.standing(now)
+    same = known.bundle == fresh.bundle
+    if standing == Standing.REFUSED:
+        return same
+    return same and known.entry == fresh.entry and standing != Standing.EXPIRED
 
 
 def request_of(workspace: Workspace, version: str) -> Request:
@@ -54,14 +74,19 @@ def request_of(workspace: Workspace, version: str) -> Request:
     Raises:
         ReleaseError: They were not asked.
     """
-    kept = workspace.state.recall(_name(version))
-    if kept is None:
-        raise ReleaseError(
-            f"nobody was asked to approve {version}",
-            where="approval",
-            fix="'setpoint status' names what waits for approval",
-        )
-    return Request.from_dict(json.loads(kept))
+    found = request_in(version, workspace.state.ledger_about(_subject(workspace, version)))
+    if found is None:
+        raise _never_asked(version)
+    shown = json.loads(workspace.state.recall(_name(version)) or "{}")
+    return replace(found, forms=int(shown.get("forms", 0)), run=str(shown.get("run", "")))
+
+
+def _never_asked(version: str) -> ReleaseError:
+    return ReleaseError(
+        f"nobody was asked to approve {version}",
+        where="approval",
+        fix="'setpoint status' names what waits for approval",
+    )
 
 
 def say(
@@ -86,15 +111,40 @@ def say(
             f"{person!r} is no person's name", where="approval", fix="say who approves"
         )
     voice = Voice(person, approves, note, now)
-    after = _change(workspace, version, lambda known: known.heard(voice))
-    standing = after.standing(now)
-    evidence = {"by": person, "note": note, "entry": after.entry, "bundle": after.bundle}
-    evidence |= {"voices": len(after.voices), "wanted": after.wanted}
-    kind = {Standing.APPROVED: "approved", Standing.REFUSED: "approval_refused"}
-    _record(workspace, kind.get(standing, "approval_voice"), version, evidence)
-    if standing == Standing.REFUSED:
-        _ended(workspace, after, f"{version} refused by {person}: {note}")
+
+    def follows(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]]:
+        known = request_in(version, entries)
+        if known is None:
+            raise _never_asked(version)
+        return _word(known.heard(voice), voice)
+
+    workspace.state.record_after(workspace.clock.now(), _subject(workspace, version), follows)
+    after = request_of(workspace, version)
+    if after.standing(now) == Standing.REFUSED:
+        _ended(workspace, after, _refusal(after))
     return after
+
+
+def _word(after: Request, voice: Voice) -> tuple[str, Mapping[str, Any]]:
+    """The ledger entry of the newest voice of a request."""
+    kinds = {Standing.APPROVED: words.APPROVED, Standing.REFUSED: words.REFUSED}
+    told = {
+        "by": voice.person,
+        "note": voice.note,
+        "at": voice.at.isoformat(),
+        "request": after.number,
+        "entry": after.entry,
+        "bundle": after.bundle,
+        "voices": len(after.voices),
+        "wanted": after.wanted,
+        "expires_at": after.expires_at.isoformat(),
+    }
+    return kinds.get(after.standing(voice.at), words.VOICE), told
+
+
+def _refusal(request: Request) -> str:
+    said = request.voices[-1]
+    return f"{request.version} refused by {said.person}: {said.note}"
 
 
 def objection(workspace: Workspace, version: str, now: datetime) -> str:
@@ -107,29 +157,59 @@ def objection(workspace: Workspace, version: str, now: datetime) -> str:
     """
     if not workspace.project.asks_people:
         return ""
-    try:
-        request = request_of(workspace, version)
-    except ReleaseError as err:
-        return err.what
+    audit = sealing.vouched(workspace)
+    if audit.breaks:
+        return f"{version} is not approved: the ledger is {audit.breaks[0]}"
+    entries = workspace.state.ledger_about(_subject(workspace, version))
+    heard = [one for one in entries if one.kind in (words.ASKED, *words.SAID)]
+    request = request_in(version, heard)
+    if request is None:
+        return _never_asked(version).what
     if request.bundle != workspace.registry.digest(version):
         return f"the bundle of {version} is not the one that was approved"
-    standing = request.standing(now)
+    for one in heard:
+        if one.seq >= request.number and not _is_signed(workspace, one):
+            return f"{version} is not approved: no trusted key signed ledger entry {one.seq}"
+    wanted = max(request.wanted, workspace.project.approval.persons)
+    standing = replace(request, wanted=wanted).standing(now)
     return "" if standing == Standing.APPROVED else f"{version} is not approved: {standing}"
+
+
+def _is_signed(workspace: Workspace, entry: Entry) -> bool:
+    """Whether a key signed it that is not revoked; the audit takes revoked ones too."""
+    return workspace.keys.trusted.check(entry.key, entry_message(entry.digest), entry.signature)
 
 
 def waiting(workspace: Workspace) -> list[Request]:
     """Requests that nobody has brought to an end, oldest first."""
     kept = json.loads(workspace.state.recall(_WAITING) or "[]")
-    return [request_of(workspace, version) for version in kept]
+    asked = (request_in(v, workspace.state.ledger_about(_subject(workspace, v))) for v in kept)
+    return [request_of(workspace, one.version) for one in asked if one is not None]
 
 
 def expire(workspace: Workspace, now: datetime) -> list[str]:
     """End the requests whose time is over; returns their versions."""
-    over = [one for one in waiting(workspace) if one.standing(now) == Standing.EXPIRED]
-    for request in over:
-        _record(workspace, "approval_expired", request.version, {"entry": request.entry})
-        _ended(workspace, request, f"nobody approved {request.version} in time")
-    return [one.version for one in over]
+    ended = []
+    for request in waiting(workspace):
+        standing = request.standing(now)
+        if standing == Standing.EXPIRED:
+            _expired(workspace, request)
+            _ended(workspace, request, f"nobody approved {request.version} in time")
+            ended.append(request.version)
+        elif standing == Standing.REFUSED:  # a kill came between the word and its end
+            _ended(workspace, request, _refusal(request))
+    return ended
+
+
+def _expired(workspace: Workspace, request: Request) -> None:
+    told = {"entry": request.entry, "request": request.number}
+
+    def follows(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]] | None:
+        known = any(e.kind == words.EXPIRED and e.seq > request.number for e in entries)
+        return None if known else (words.EXPIRED, told)
+
+    subject = _subject(workspace, request.version)
+    workspace.state.record_after(workspace.clock.now(), subject, follows)
 
 
 def approved(workspace: Workspace, now: datetime) -> list[Request]:
@@ -144,12 +224,13 @@ def released(workspace: Workspace, version: str) -> None:
 
 def filled_in(workspace: Workspace, version: str) -> Request:
     """The next form of a version is another one."""
-    return _change(workspace, version, lambda known: replace(known, forms=known.forms + 1))
+    forms = request_of(workspace, version).forms + 1
+    return _shown(workspace, version, forms=forms)
 
 
 def held_by(workspace: Workspace, version: str, run: str) -> Request:
     """Say which flow run holds the form of a version."""
-    return _change(workspace, version, lambda known: replace(known, run=run))
+    return _shown(workspace, version, run=run)
 
 
 def evidence(workspace: Workspace, request: Request) -> str:
@@ -186,13 +267,12 @@ def _ended(workspace: Workspace, request: Request, reason: str) -> None:
     respond.not_approved(workspace, request.cause, reason)
 
 
-def _change(workspace: Workspace, version: str, change: Callable[[Request], Request]) -> Request:
-    request_of(workspace, version)  # for its error
-
-    def changed(known: str | None) -> str:
-        return json.dumps(change(Request.from_dict(json.loads(known or ""))).to_dict())
-
-    return Request.from_dict(json.loads(workspace.state.amend(_name(version), changed)))
+def _shown(workspace: Workspace, version: str, **told: object) -> Request:
+    """Keep which form is shown: a convenience, no part of what was said."""
+    workspace.state.amend(
+        _name(version), lambda known: json.dumps(json.loads(known or "{}") | told)
+    )
+    return request_of(workspace, version)
 
 
 def _name(version: str) -> str:
@@ -200,7 +280,7 @@ def _name(version: str) -> str:
 
 
 def _with(known: str | None, version: str) -> str:
-    return json.dumps([*json.loads(known or "[]"), version])
+    return json.dumps([*json.loads(_without(known, version)), version])
 
 
 def _without(known: str | None, version: str) -> str:
@@ -221,5 +301,8 @@ def _verdict(workspace: Workspace, version: str) -> int:
 
 
 def _record(workspace: Workspace, kind: str, version: str, told: dict[str, object]) -> None:
-    subject = f"{workspace.project.name}/{version}"
-    workspace.state.record(workspace.clock.now(), kind, subject, told)
+    workspace.state.record(workspace.clock.now(), kind, _subject(workspace, version), told)
+
+
+def _subject(workspace: Workspace, version: str) -> str:
+    return f"{workspace.project.name}/{version}"

@@ -125,6 +125,16 @@ def test_who_approved_is_a_person_by_name_or_else_the_policy() -> None:
     by_two = ledger(
         (1, "approval_voice", "v2", {"by": "ann"}), (2, "approved", "v2", {"by": "bob"})
     )
+    voices = ledger(
+        (1, "approval_asked", "v2", {}),
+        (2, "approval_voice", "v2", {"by": "ann"}),
+        (3, "approval_expired", "v2", {}),
+        (4, "approval_asked", "v2", {}),
+        (5, "approval_voice", "v2", {"by": "cid"}),
+        (6, "approved", "v2", {"by": "bob"}),
+    )
+    assert approved_by(voices) == "bob, cid"  # what was said to an expired request counts no more
+    assert approved_by(voices[:3]) == "policy"
     assert approved_by([]) == approved_by(by_policy) == "policy"
     assert approved_by(by_two) == "ann, bob"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from setpoint.domain.approval import Request, Standing, Voice
+from setpoint.domain.approval import Request, Standing, Voice, request_in
+from setpoint.domain.ledger import Entry, link
 from setpoint.errors import ReleaseError
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -46,6 +48,21 @@ def test_after_its_time_nobody_approves_it() -> None:
         ASKED.heard(_voice(at=LATER))
 
 
-def test_it_is_read_as_it_was_written() -> None:
-    made = FOUR_EYES.heard(_voice())
-    assert Request.from_dict(made.to_dict()) == made
+def _told(*said: tuple[str, dict[str, Any]]) -> list[Entry]:
+    entries: list[Entry] = []
+    for kind, evidence in said:
+        last = entries[-1] if entries else None
+        entries.append(link(last, NOW.isoformat(), kind, "small/v2", evidence))
+    return entries
+
+
+def test_a_request_is_what_the_ledger_says_of_it_and_of_no_other_one() -> None:
+    word = {"by": "ann", "note": "looked at it", "at": NOW.isoformat(), "bundle": "ab" * 32}
+    asked = ("approval_asked", FOUR_EYES.evidence())
+    entries = _told(asked, ("approval_voice", word | {"request": 1}))
+    assert request_in("v2", entries) == replace(FOUR_EYES.heard(_voice()), number=1)
+    again = _told(asked, ("approval_voice", word), asked, ("approved", word | {"request": 1}))
+    assert request_in("v2", again) == replace(FOUR_EYES, number=3)
+    other = _told(asked, ("approval_voice", word | {"bundle": "cd" * 32}))
+    assert request_in("v2", other) == replace(FOUR_EYES, number=1)
+    assert request_in("v2", other[1:]) is None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from setpoint.config import load_project
 from setpoint.domain.approval import Standing
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.errors import ReleaseError
@@ -16,6 +19,7 @@ from setpoint.stages.train import Candidate
 from setpoint.workspace import Workspace
 from tests.stages.releasing import two_versions
 from tests.stages.small import PROJECT, T0
+from tests.tampering import attack, chain_again
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HIGH = PROJECT + "risk_tier: high\n"
@@ -123,3 +127,75 @@ def test_the_evidence_shows_every_finding_and_the_entry_it_is_from(tmp_path: Pat
     shown = approval.evidence(workspace, request)
     assert "| ranking  | 0.7 | 0.6 | 500 | passed | bounds .65 to .75 |" in shown
     assert f"ledger entry {request.entry}" in shown
+
+
+def test_a_fact_that_was_written_from_outside_approves_nothing(tmp_path: Path) -> None:
+    workspace = _made(tmp_path, FOUR_EYES)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
+    voices = [
+        {"person": p, "approves": True, "note": "x", "at": NOW.isoformat()} for p in ("a", "b")
+    ]
+    forged = json.loads(workspace.state.recall("approval:v2") or "{}") | {"voices": voices}
+    workspace.state.remember("approval:v2", json.dumps(forged))
+    assert approval.objection(workspace, "v2", NOW) == "v2 is not approved: waiting"
+    assert approval.approved(workspace, NOW) == []
+
+
+def test_an_entry_that_nobody_signed_approves_nothing(tmp_path: Path) -> None:
+    workspace = _made(tmp_path, HIGH)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
+    approval.say(workspace, "v2", "ann", "fine", approves=True, now=NOW)
+    assert approval.objection(workspace, "v2", NOW) == ""
+    attack(workspace.state.path, "UPDATE ledger SET key = '', signature = '' "
+           "WHERE kind = 'approved'")  # fmt: skip
+    chain_again(workspace.state.path)
+    assert "the ledger is broken" in approval.objection(workspace, "v2", NOW)
+
+
+def test_what_a_key_signed_that_was_revoked_approves_nothing(tmp_path: Path) -> None:
+    workspace = _made(tmp_path, HIGH)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
+    approval.say(workspace, "v2", "ann", "fine", approves=True, now=NOW)
+    old, _ = workspace.state.rotate_key(NOW, "ann")
+    assert approval.objection(workspace, "v2", NOW) == ""
+    workspace.state.revoke_key(old, NOW + timedelta(days=999), NOW, "ann")
+    assert "no trusted key signed" in approval.objection(workspace, "v2", NOW)
+
+
+def test_a_kill_between_entry_and_fact_leaves_no_approval_without_an_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = _made(tmp_path, HIGH)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(workspace.state, "amend", killed)
+        approval.ask(workspace, _candidate(workspace), "first", NOW)
+    again = approval.ask(workspace, _candidate(workspace), "first", NOW)
+    assert again is not None and _kinds(workspace).count("approval_asked") == 1
+    assert [one.version for one in approval.waiting(workspace)] == ["v2"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(workspace.state, "amend", killed)
+        approval.say(workspace, "v2", "ann", "biased", approves=False, now=NOW)
+    assert "refused" in approval.objection(workspace, "v2", NOW)
+    assert approval.expire(workspace, NOW) == [] and approval.waiting(workspace) == []
+
+
+def test_asking_again_wipes_no_refusal_of_the_same_bundle(tmp_path: Path) -> None:
+    workspace = _made(tmp_path, HIGH)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
+    approval.say(workspace, "v2", "ann", "biased", approves=False, now=NOW)
+    again = approval.ask(workspace, _candidate(workspace), "first", NOW)
+    assert again is not None and again.standing(NOW) == Standing.REFUSED
+    assert "refused" in approval.objection(workspace, "v2", NOW)
+
+
+def test_four_eyes_that_are_declared_later_hold_for_what_waits(tmp_path: Path) -> None:
+    workspace = _made(tmp_path, HIGH)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
+    approval.say(workspace, "v2", "ann", "fine", approves=True, now=NOW)
+    (tmp_path / "setpoint.yaml").write_text(FOUR_EYES, "utf-8")
+    stricter = replace(workspace, project=load_project(tmp_path / "setpoint.yaml"))
+    assert "v2 is not approved" in approval.objection(stricter, "v2", NOW)
