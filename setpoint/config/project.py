@@ -74,6 +74,7 @@ class Project(Section):
         declared = list(self.gates.explainability.monotone)
         refuse("Project", monotone_faults(declared, spec.number_names))
         own = [*self._keep_faults(), *self._fallback_faults(), *self._tier_faults()]
+        own += self._approval_faults()
         refuse("Project", own)
         return self
 
@@ -83,6 +84,13 @@ class Project(Section):
             return []
         rule = "must be high: documents.use is credit_scoring"
         return [Fault(("risk_tier",), self.risk_tier, rule)]
+
+    def _approval_faults(self) -> list[Fault]:
+        """What is of high risk is let through by people (Article 14 of the EU AI Act)."""
+        if self.risk_tier != "high" or self.approval.by != "policy":
+            return []
+        rule = "must be auto or person: risk_tier is high, and then people approve each version"
+        return [Fault(("approval", "by"), self.approval.by, rule)]
 
     def _keep_faults(self) -> list[Fault]:
         keep, needed = self.decisions.keep, self.watch.window + self.label_age

@@ -53,6 +53,10 @@ MISTAKES = {
         "setpoints:", "risk_tier: limited\ndocuments: {use: credit_scoring}\nsetpoints:",
         "risk_tier", "limited", "must be high",
     ),
+    "policy that approves what is of high risk": (
+        "setpoints:", "risk_tier: high\napproval: {by: policy}\nsetpoints:",
+        "approval.by", "policy", "people approve each version",
+    ),
     "unknown field": ("target: {", "target: {colour: red, ", "target.colour", "red", "not a field"),
     "missing field": ("  event_id: id\n", "", "data.event_id", "", "required"),
     "wrong type": ("min: 0", "min: low", "data.columns.amount.min", "'low'", "must be a number"),
