@@ -132,7 +132,7 @@ def about(entries: Iterable[Entry], version: str) -> list[Entry]:
 def services(entries: Iterable[Entry]) -> list[Service]:
     """Who was in service, oldest first; each until the next one."""
     promoted = [one for one in entries if one.kind in SERVES]
-    after: list[Entry | None] = [*promoted[1:], None]
+    after: list[Entry | None] = [*promoted[1:], None][: len(promoted)]
     return [
         Service(
             version_of(one),

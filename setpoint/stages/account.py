@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from setpoint.domain import account
@@ -162,7 +162,9 @@ def at(workspace: Workspace, moment: datetime) -> Standing:
     service = account.service_at(entries, moment)
     going_on = workspace.state.unsettled_releases()
     now = going_on[0].label if going_on else ""
-    query = DecisionQuery(start=moment - ANSWERED, end=moment + timedelta(microseconds=1))
+    # There is no hour before the first one of all time.
+    start = max(moment, datetime.min.replace(tzinfo=UTC) + ANSWERED) - ANSWERED
+    query = DecisionQuery(start=start, end=moment + timedelta(microseconds=1))
     until: list[Entry] = []
     if service is not None:
         mine = account.about(entries, service.version)

@@ -127,8 +127,15 @@ def read_record(workspace: Workspace, version: str) -> Recorded:
 
     Raises:
         BundleError: Its bundle is gone or altered.
-        StateError: Its record is gone, altered, or contradicts itself.
+        StateError: There is no such version; its record is gone, altered, or contradicts itself.
     """
+    known = workspace.registry.versions()
+    if version not in known:
+        raise StateError(
+            f"there is no version {version}",
+            where=f"model {workspace.registry.name} in MLflow",
+            fix=f"versions are {', '.join(known) or 'none yet'}",
+        )
     tags = workspace.registry.tags(version)
     bundle = read_bundle(workspace.bundle(version), workspace.registry.digest(version))
     _, content = workspace.registry.artifact(version, "record")

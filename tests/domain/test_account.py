@@ -151,3 +151,7 @@ def test_only_what_differs_is_told() -> None:
         "c": (3, 4),
         "d": (None, 5),
     }
+
+
+def test_in_an_empty_ledger_nobody_was_in_service() -> None:
+    assert services([]) == [] and service_at([], START) is None

@@ -24,6 +24,7 @@ from setpoint.ports import Decision
 from setpoint.stages import account, release, sealing
 from setpoint.stages.gates.run import JUDGING, record_verdict, run_gates
 from setpoint.stages.ingest import ingest
+from setpoint.stages.rebuild import read_record
 from setpoint.stages.train import Candidate, assemble, fit, publish
 from setpoint.workspace import StreamClock, Workspace
 from tests.fakes import FakeRouter, FakeRuntime
@@ -135,6 +136,22 @@ def at(story: Story, hours: float) -> account.Standing:
 def test_before_the_first_promotion_nothing_was_in_service(story: Story) -> None:
     found = at(story, 0.5)
     assert found.service is None and found.entries == () and found.verdict == ""
+
+
+@pytest.mark.parametrize("time", ["0001-01-01", "2026-03-01", "9999-12-31T23:00"])
+def test_a_project_of_before_any_promotion_says_that_nothing_was_in_service(
+    tmp_path: Path, time: str
+) -> None:
+    workspace = open_place(tmp_path)
+    workspace.state.record(T0, "accepted", "small/v1", {"verdict": {"findings": []}})
+    where = ["--project", str(workspace.project_file), "--root", str(workspace.root)]
+    result = CliRunner().invoke(app, ["account", "at", time, *where])
+    assert result.exit_code == 0 and "nothing was in service" in result.output
+
+
+def test_a_version_that_is_not_there_is_one_clear_error_of_a_rebuild(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="there is no version v99"):
+        read_record(open_place(tmp_path), "v99")
 
 
 def test_what_was_in_service_is_told_with_its_cause_and_verdict(story: Story) -> None:
