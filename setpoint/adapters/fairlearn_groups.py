@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,25 +44,25 @@ def group_rates(
         metric: One of ``METRICS``: of which rows the rate is, and which side of the decision.
 
     Returns:
-        One a group, by name.
+        One a group that has rows, by name; with a sample of 0 where none of them counts.
     """
     from fairlearn.metrics import MetricFrame, count, selection_rate
 
     side = METRICS[metric]
     keep = np.ones(len(label), dtype=bool) if side.label is None else label == side.label
+    names = [str(g) for g in groups.tolist()]
+    # A group without a row that counts is told all the same: it was not seen, and not fair.
+    found = {name: GroupRate(name, math.nan, 0, 0) for name in sorted(set(names))}
     if not keep.any():
-        return []
+        return list(found.values())
     frame = MetricFrame(
         metrics={"rate": selection_rate, "n": count},
         y_true=label[keep],
         y_pred=(acted[keep] == side.acted).astype(np.int8),
         # by name: of an array of one row it makes a number, and refuses it
-        sensitive_features={"group": [str(g) for g in groups[keep]]},
+        sensitive_features={"group": [names[i] for i in np.flatnonzero(keep)]},
     )
-    table = frame.by_group
-    return [
-        GroupRate(
-            str(name), float(row["rate"]), round(float(row["rate"]) * int(row["n"])), int(row["n"])
-        )
-        for name, row in table.iterrows()
-    ]
+    for group, row in frame.by_group.iterrows():
+        rate, n = float(row["rate"]), int(row["n"])
+        found[str(group)] = GroupRate(str(group), rate, round(rate * n), n)
+    return list(found.values())

@@ -57,6 +57,17 @@ def test_each_metric_counts_its_rows(metric: str, hits: list[int], sample: int) 
     ]
 
 
+@pytest.mark.parametrize("positives", [1000, 0])
+def test_a_group_without_a_positive_is_named_and_opens_nothing(positives: int) -> None:
+    groups = np.repeat(np.array(["a", "b", "c"], dtype=object), [5000, 5000, 4000])
+    place = np.concatenate([np.arange(5000), np.arange(5000), np.full(4000, 5000)])
+    label, acted = (place < positives).astype(np.int8), place < 900
+    rates = group_rates(label, acted, groups, "equal_opportunity_ratio")
+    assert [(r.group, r.sample) for r in rates] == [("a", positives), ("b", positives), ("c", 0)]
+    found = fairness_gate("sex", rates, floor=0.8, min_group=30)
+    assert found.outcome == Outcome.INCONCLUSIVE and "c (0)" in found.reason
+
+
 def test_a_crossing_shows_what_its_columns_hide() -> None:
     # Acted on: young women and old men twice as often; each column alone is even.
     kinds = {("f", "young"): 200, ("f", "old"): 100, ("m", "young"): 100, ("m", "old"): 200}
