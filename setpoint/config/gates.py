@@ -196,6 +196,10 @@ class Slices(Section):
     min_group: Annotated[Whole, Field(ge=20)] = Field(
         200, description="Smallest slice that is judged, and that is looked for."
     )
+    small_groups: SmallGroups = Field(
+        "inconclusive",
+        description="What a smaller declared slice does: shut the gate, or be named.",
+    )
 
 
 class Baseline(Section):

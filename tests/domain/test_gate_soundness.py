@@ -65,9 +65,17 @@ def test_no_slice_and_thin_slices_do_not_pass() -> None:
         assert found.outcome == Outcome.INCONCLUSIVE
 
 
-def test_slices_smaller_than_the_smallest_group_are_left_out() -> None:
-    columns = {"kind": np.array(["a"] * 30 + ["b"] * 5, dtype=object)}
-    assert list(declared_slices(columns, 10)) == ["kind=a"]
+def test_declared_slices_too_small_to_be_judged_are_named_and_keep_the_gate_shut() -> None:
+    columns = {"kind": np.array(["a"] * 3990 + ["b"] * 10, dtype=object)}
+    slices, small = declared_slices(columns, 20)
+    assert list(slices) == ["kind=a"] and small == {"kind=b": 10}
+    pair, rule = _pair(np.random.default_rng(3), 4000), {"max_worse": 0.5, "error_rate": 0.01}
+    found = slices_gate(*pair, slices, small=small, **rule)
+    assert found.outcome == Outcome.INCONCLUSIVE and "kind=b (10)" in found.reason
+    noted = slices_gate(*pair, slices, small=small, small_groups="note", **rule)
+    assert noted.outcome == Outcome.PASSED and "kind=b (10)" in noted.reason
+    none = slices_gate(*pair, {}, small=small, small_groups="note", **rule)
+    assert none.outcome == Outcome.INCONCLUSIVE and "kind=b (10)" in none.reason
 
 
 def test_a_slice_that_nobody_declared_is_found_and_confirmed_on_other_rows() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from setpoint.domain.findings import Finding, Outcome, mean_bounds, too_thin
+from setpoint.domain.gates.fairness import SmallGroups
 from setpoint.domain.gates.judged import Judged
 
 NAME = "costs_more_in_slice"
@@ -16,21 +17,32 @@ FOUND = 3
 """Slices taken from the tree: each one more makes the proof of all harder."""
 DEPTH = 3
 """Conditions that a found slice has at most; more, and nobody can say who it is."""
+NAMED = 10
+"""Slices that were not judged and are named in a reason."""
 
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
-def declared_slices(columns: Mapping[str, npt.NDArray[Any]], min_group: int) -> dict[str, Flags]:
-    """Rows of each value of each column, those with ``min_group`` rows, by ``column=value``."""
-    found = {}
+def declared_slices(
+    columns: Mapping[str, npt.NDArray[Any]], min_group: int
+) -> tuple[dict[str, Flags], dict[str, int]]:
+    """Rows of each value of each column, by ``column=value``.
+
+    Returns:
+        Those with ``min_group`` rows; and of the smaller ones how many rows they have.
+    """
+    found: dict[str, Flags] = {}
+    small: dict[str, int] = {}
     for name, values in columns.items():
         text = np.array([str(v) for v in values.tolist()], dtype=object)
         for value in sorted(set(text.tolist())):
-            rows = text == value
+            rows = np.asarray(text == value, dtype=np.bool_)
             if int(rows.sum()) >= min_group:
-                found[f"{name}={value}"] = np.asarray(rows, dtype=np.bool_)
-    return found
+                found[f"{name}={value}"] = rows
+            else:
+                small[f"{name}={value}"] = int(rows.sum())
+    return found, small
 
 
 def found_slices(
@@ -87,11 +99,13 @@ def slices_gate(
     *,
     max_worse: float,
     error_rate: float,
+    small: Mapping[str, int] | None = None,
+    small_groups: SmallGroups = "inconclusive",
 ) -> Finding:
     """Is the challenger proven to cost more than allowed on any slice?
 
     A watch's reading: proof of harm fails, its absence passes. Each slice is judged at its part of
-    the error rate (Bonferroni). Slices too thin to be bounded prove nothing and are counted in the
+    the error rate (Bonferroni). Slices too thin to be bounded prove nothing and are named in the
     reason.
 
     Args:
@@ -100,6 +114,9 @@ def slices_gate(
         slices: Rows of each, by name.
         max_worse: Share of the champion's cost, its absolute value, that may be added.
         error_rate: Chance that one which is exactly that much worse fails.
+        small: Rows of each declared slice that has too few to be judged.
+        small_groups: What such a slice does to the whole: ``inconclusive``: it cannot pass;
+            ``note``: the reason names it.
 
     Returns:
         The finding of the worst slice; its value is the challenger's cost over the champion's,
@@ -111,9 +128,9 @@ def slices_gate(
         name: rows for name, rows in slices.items()
         if not (too_thin(np.abs(worse[rows]), 2) and worse[rows].any())
     }  # fmt: skip
-    thin = f"; too thin to judge: {len(slices) - len(seen)}" if len(seen) < len(slices) else ""
+    note = _not_judged([name for name in slices if name not in seen], small or {})
     if not seen:
-        reason = f"none of {len(slices)} slices can be judged{thin}"
+        reason = f"none of {len(slices) + len(small or {})} slices can be judged{note}"
         return Finding(
             NAME, Outcome.INCONCLUSIVE, None, max_worse, "ceiling", 0, error_rate, reason
         )
@@ -123,15 +140,29 @@ def slices_gate(
     rows = seen[worst]
     low, high = (b / _scale(champion, rows) for b in mean_bounds(worse[rows], rate))
     outcome = Outcome.FAILED if lows[worst] > 0 else Outcome.PASSED
+    if outcome == Outcome.PASSED and small and small_groups == "inconclusive":
+        outcome = Outcome.INCONCLUSIVE
     value = _share(worse, champion, rows)
     reason = (
         f"worst of {len(seen)} slices: {worst}, {low:+.1%} to {high:+.1%} beside the champion, "
-        f"{max_worse:.0%} allowed; each at {rate:.2g}{thin}"
+        f"{max_worse:.0%} allowed; each at {rate:.2g}{note}"
     )
     n = int(rows.sum())
     return Finding(
         NAME, outcome, value, max_worse, "ceiling", n, error_rate, reason, (low, high), worst
     )
+
+
+def _not_judged(thin: Sequence[str], small: Mapping[str, int]) -> str:
+    """Names of the slices that were not judged, and why; empty where all were."""
+    few = [f"{name} ({rows})" for name, rows in small.items()]
+    told = [("too thin to judge", list(thin)), ("too few rows to judge", few)]
+    return "".join(f"; {why}: {_named(names)}" for why, names in told if names)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _scale(champion: Judged, rows: Flags) -> float:

@@ -27,9 +27,15 @@ def slices_findings(case: Case) -> list[Finding]:
     worse = case.judged.cost - champion.cost
     slices = found_slices(inputs, names, worse, explore, rule.min_group)
     columns = {name: case.rows.columns[name] for name in rule.columns}
-    slices |= declared_slices(columns, rule.min_group)
+    declared, small = declared_slices(columns, rule.min_group)
     found = slices_gate(
-        case.judged, champion, slices, max_worse=rule.max_worse, error_rate=gates.error_rate
+        case.judged,
+        champion,
+        slices | declared,
+        max_worse=rule.max_worse,
+        error_rate=gates.error_rate,
+        small=small,
+        small_groups=rule.small_groups,
     )
     asked = rule.columns or found.outcome != Outcome.INCONCLUSIVE
     return [found] if asked else []
