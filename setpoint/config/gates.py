@@ -214,7 +214,7 @@ class Baseline(Section):
 class Overfit(Section):
     """How much better a candidate may be on the rows it was fitted on."""
 
-    max_gap: Share = Field(0.25, description="ROC AUC on rows that train less that on others.")
+    max_gap: Share = Field(0.3, description="ROC AUC on rows that train less that on others.")
 
 
 class CalibrationLimit(Section):

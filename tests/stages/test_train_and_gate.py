@@ -85,6 +85,7 @@ def test_the_first_version_is_judged_without_a_champion(trained: Trained) -> Non
     assert {"ranking", "fairness_sex", "largest_driver", "explanation_additivity"} <= set(found)
     assert {"beats_simpler", "overfit", "calibration"} <= set(found)
     assert found["ranking"] == Outcome.PASSED
+    assert (found["overfit"], found["calibration"]) == (Outcome.PASSED, Outcome.PASSED)
     assert all(f.value is not None for f in trained.first if f.outcome == Outcome.PASSED)
 
 

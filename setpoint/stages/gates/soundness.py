@@ -26,12 +26,12 @@ def overfit_findings(case: Case) -> list[Finding]:
     fitted = evenly(case.training.split.fit, MOST_ROWS)
     trained = (fitted.label, model.scores(fitted))
     judged = (case.judged.label, case.judged.score)
-    limit, rate = gates.overfit.max_gap, gates.error_rate
+    limit, rate = gates.overfit.max_gap, gates.setpoint_error_rate
     return [overfit_gate(trained, judged, max_gap=limit, error_rate=rate)]
 
 
 def calibration_findings(case: Case) -> list[Finding]:
     """Probabilities beside what is seen."""
     gates = case.workspace.project.gates
-    limit, rate = gates.calibration.max_error, gates.error_rate
+    limit, rate = gates.calibration.max_error, gates.setpoint_error_rate
     return [calibration_gate(case.judged, max_error=limit, error_rate=rate)]
