@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from setpoint.adapters.mlflow_registry import CANDIDATE, CHAMPION
 from setpoint.domain.bundle import read_bundle
-from setpoint.domain.findings import Outcome, Verdict
+from setpoint.domain.findings import Finding, Outcome, Verdict
 from setpoint.domain.gates.judged import Judged, judge
+from setpoint.domain.gates.setpoints import Target, setpoint_finding
 from setpoint.domain.holdout import Holdout, spent_rate
+from setpoint.domain.training import Rows, TrainedModel
+from setpoint.errors import DataError
 from setpoint.stages.gates.beside import bundle_scores
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.champion import FACT, champion_findings
+from setpoint.stages.gates.performance import performance_findings
 from setpoint.stages.gates.run import record_verdict, run_gates
 from setpoint.stages.gates.slices import slices_findings
 from setpoint.stages.ingest import Ingested, ingest
@@ -175,6 +181,59 @@ def test_rows_that_judged_too_many_candidates_judge_no_more(trained: Trained) ->
     assert against.outcome == Outcome.INCONCLUSIVE and "needs fresh rows" in against.reason
     assert workspace.state.recall(FACT) == holdout.to_json()
     workspace.state.remember(FACT, "")
+
+
+@dataclass
+class _Blind:
+    """The model, but for some scores that are no numbers."""
+
+    model: TrainedModel
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.model, name)
+
+    def scores(self, rows: Rows) -> npt.NDArray[np.float64]:
+        scores = self.model.scores(rows)
+        scores[:3] = np.nan
+        return scores
+
+
+def test_scores_that_are_no_numbers_are_refused_by_every_gate_that_looks_at_them(
+    trained: Trained,
+) -> None:
+    workspace, candidate = trained.workspace, trained.candidate
+    blind = cast(TrainedModel, _Blind(trained.training.model))
+    verdict = run_gates(workspace, candidate, replace(trained.training, model=blind), "manual")
+    found = _findings(verdict)
+    assert {found[n] for n in ("scores", "ranking", "overfit", "calibration")} == {Outcome.ERROR}
+    [told] = [f.reason for f in verdict if f.name == "scores"]
+    assert "3 of" in told and "are no numbers" in told
+    assert "largest_driver" in found and "bundle_mb" in found  # the others went on
+    record_verdict(workspace, candidate, verdict, "manual")
+    assert workspace.state.ledger()[-1].kind == "refused"
+
+
+@pytest.mark.parametrize("metric", ["alert_rate", "cost_per_decision", "recall", "roc_auc"])
+def test_no_setpoint_passes_on_scores_that_are_no_numbers(trained: Trained, metric: str) -> None:
+    judged = _decided(trained)
+    score = np.full(len(judged.score), np.nan)
+    blind = replace(judged, score=score, acted=np.zeros(len(score), bool))
+    target = Target("one", metric, "ceiling", 1e9)
+    found = setpoint_finding(target, blind, reading="gate", error_rate=0.05, min_sample=20)
+    assert found.outcome == Outcome.ERROR
+
+
+def test_a_gate_that_the_data_keep_from_looking_is_an_error_and_the_others_go_on(
+    trained: Trained,
+) -> None:
+    def broken_findings(case: Case) -> list[Finding]:
+        raise DataError("nothing can be told", where="here", fix="look elsewhere")
+
+    gates = (broken_findings, performance_findings)
+    args = (trained.workspace, trained.candidate, trained.training, "manual")
+    verdict = run_gates(*args, gates=gates)
+    assert _findings(verdict) == {"broken": Outcome.ERROR, "ranking": Outcome.PASSED}
+    assert "nothing can be told" in verdict.summary()
 
 
 def test_a_declared_slice_is_judged_beside_the_champion(trained: Trained) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from scipy.special import expit
 from scipy.stats import norm
 
@@ -55,6 +56,9 @@ def setpoint_finding(
         error_rate: One-sided error rate of the bound.
         min_sample: Rows needed; positives for ``recall``, rows acted on for ``precision``.
     """
+    if not np.isfinite(judged.score).all() and reading == "gate":
+        # Such a row is not acted on, and would count as one that was left alone.
+        return not_measured(target.name, "scores are no numbers")
     if target.metric in ("recall", "precision", "alert_rate"):
         hits, n = _counts(target.metric, judged)
         check = {

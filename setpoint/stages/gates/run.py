@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from setpoint.domain.findings import Finding, Verdict
-from setpoint.domain.gates.judged import judge
+import numpy as np
+
+from setpoint.domain.findings import Finding, Verdict, not_measured
+from setpoint.domain.gates.judged import Judged, judge
+from setpoint.errors import DataError
 from setpoint.stages.gates.budget import quality_budget_findings
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.champion import champion_findings
@@ -32,6 +35,9 @@ from setpoint.stages.train import Candidate, Training
 from setpoint.workspace import Workspace
 
 Gate = Callable[[Case], list[Finding]]
+
+SCORES = "scores"
+"""Finding of scores that are no numbers; there is none where all are."""
 
 JUDGING: tuple[Gate, ...] = (
     performance_findings,
@@ -74,14 +80,38 @@ def run_gates(
         candidate: What wants to serve.
         training: How it was trained, with the rows that judge it.
         cause: Why it was trained: an incident's id, or any other word.
-        gates: Which are asked. Only a replay, which releases nothing, leaves the rebuild out.
+        gates: Which are asked; one that the data keep from looking is an error of its name. Only a
+            replay, which releases nothing, leaves the rebuild out.
     """
     rows, model = training.split.judge, training.model
-    judged = judge(rows, model.scores(rows), model.threshold, workspace.project.costs.matrix())
-    case = Case(workspace, candidate, training, judged, cause)
+    costs = workspace.project.costs.matrix()
+    try:
+        judged = judge(rows, model.scores(rows), model.threshold, costs)
+    except DataError as err:
+        return Verdict((not_measured(SCORES, f"rows cannot be judged: {err}"),))
+    case = Case(workspace, candidate, training, judged, cause, tuple(_scores(judged)))
     for gate in gates:
-        case = replace(case, found=(*case.found, *gate(case)))
+        case = replace(case, found=(*case.found, *_asked(gate, case)))
     return Verdict(case.found)
+
+
+def _scores(judged: Judged) -> list[Finding]:
+    """An error where a score is no number: such a row counts as left alone, and looks harmless."""
+    bad = ~np.isfinite(judged.score)
+    if not bad.any():
+        return []
+    first, count = int(np.argmax(bad)), int(bad.sum())
+    told = f"{count} of {len(bad)} scores are no numbers, the first in row {first}"
+    return [not_measured(SCORES, told)]
+
+
+def _asked(gate: Gate, case: Case) -> list[Finding]:
+    """What a gate finds; an error of its name where the data let it find nothing."""
+    try:
+        return gate(case)
+    except DataError as err:
+        name = gate.__name__.removesuffix("_findings")
+        return [not_measured(name, f"the gate could not look: {err}")]
 
 
 def record_verdict(
