@@ -12,6 +12,9 @@ from setpoint.errors import DataError
 
 Direction = Literal["floor", "ceiling", ""]
 
+NOT_DECLARED = "not declared"
+"""What stands for the outcome of what a project file declares nothing to judge by."""
+
 
 class Outcome(StrEnum):
     """How a check ended; only ``PASSED`` advances."""
@@ -172,12 +175,16 @@ class Verdict:
 
     Attributes:
         findings: The findings, in the order in which they were made.
+        undeclared: What was not judged, for the project file declares nothing to judge it by:
+            name and reason. It decides nothing, and is no pass.
     """
 
     findings: tuple[Finding, ...] = ()
+    undeclared: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "findings", tuple(self.findings))
+        object.__setattr__(self, "undeclared", tuple((n, why) for n, why in self.undeclared))
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
@@ -202,16 +209,24 @@ class Verdict:
         bad = sorted((f for f in self.findings if not f.passed), key=lambda f: -f.outcome.severity)
         shown = [f"{f.label}: {f.reason}" for f in bad[:3]]
         more = [f"{len(bad) - 3} more"] if len(bad) > 3 else []
-        return " ".join("; ".join([head, *shown, *more]).split())
+        names = ", ".join(name for name, _ in self.undeclared)
+        silent = [f"{NOT_DECLARED}: {names}"] if names else []
+        return " ".join("; ".join([head, *shown, *more, *silent]).split())
 
     def table(self) -> list[dict[str, str]]:
-        """Rows for people, worst first: name, outcome, value, setpoint, sample, error, reason."""
+        """Rows for people, worst first: name, outcome, value, setpoint, sample, error, reason.
+
+        What is not declared is last.
+        """
         ordered = sorted(self.findings, key=lambda f: -f.outcome.severity)
-        return [_row(finding) for finding in ordered]
+        return [*map(_row, ordered), *(_silent(name, why) for name, why in self.undeclared)]
 
     def to_dict(self) -> dict[str, Any]:
         """Strict JSON with the outcome beside the findings."""
-        return {"outcome": str(self.outcome), "findings": [f.to_dict() for f in self.findings]}
+        silent = [{"name": name, "reason": why} for name, why in self.undeclared]
+        more = {"undeclared": silent} if silent else {}
+        found = [f.to_dict() for f in self.findings]
+        return {"outcome": str(self.outcome), "findings": found, **more}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
@@ -220,7 +235,11 @@ class Verdict:
         Raises:
             DataError: A finding cannot be read.
         """
-        return cls(tuple(Finding.from_dict(item) for item in data.get("findings", ())))
+        silent = tuple(
+            (str(one.get("name", "")), str(one.get("reason", "")))
+            for one in data.get("undeclared", ())
+        )
+        return cls(tuple(Finding.from_dict(item) for item in data.get("findings", ())), silent)
 
 
 def _row(finding: Finding) -> dict[str, str]:
@@ -235,6 +254,11 @@ def _row(finding: Finding) -> dict[str, str]:
         "error rate": "" if finding.error_rate is None else f"{finding.error_rate:g}",
         "reason": finding.reason,
     }
+
+
+def _silent(name: str, why: str) -> dict[str, str]:
+    nothing = dict.fromkeys(("value", "setpoint", "sample", "error rate"), "")
+    return {"name": name, "outcome": NOT_DECLARED, **nothing, "reason": why}
 
 
 def not_measured(

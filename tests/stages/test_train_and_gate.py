@@ -21,7 +21,9 @@ from setpoint.errors import DataError
 from setpoint.stages.gates.beside import bundle_scores
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.champion import FACT, champion_findings
+from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.performance import performance_findings
+from setpoint.stages.gates.robustness import robustness_findings
 from setpoint.stages.gates.run import record_verdict, run_gates
 from setpoint.stages.gates.slices import slices_findings
 from setpoint.stages.ingest import Ingested, ingest
@@ -221,6 +223,26 @@ def test_no_setpoint_passes_on_scores_that_are_no_numbers(trained: Trained, metr
     target = Target("one", metric, "ceiling", 1e9)
     found = setpoint_finding(target, blind, reading="gate", error_rate=0.05, min_sample=20)
     assert found.outcome == Outcome.ERROR
+
+
+def test_what_nothing_is_declared_for_is_told_and_is_no_pass(trained: Trained) -> None:
+    workspace = trained.workspace
+    data = workspace.project.data.model_copy(update={"protected": ()})
+    robustness = workspace.project.gates.robustness.model_copy(update={"max_evaded": None})
+    gates = workspace.project.gates.model_copy(update={"robustness": robustness})
+    project = workspace.project.model_copy(update={"data": data, "gates": gates})
+    silent = replace(workspace, project=project)
+    asked = (performance_findings, fairness_findings, robustness_findings)
+    verdict = run_gates(silent, trained.candidate, trained.training, "manual", asked)
+    assert [name for name, _ in verdict.undeclared] == ["fairness", "evasion"]
+    assert verdict.passed and verdict.summary().endswith("; not declared: fairness, evasion")
+    assert [row["outcome"] for row in verdict.table()][-2:] == ["not declared"] * 2
+    assert Verdict.from_dict(verdict.to_dict()) == verdict
+    assert not Verdict((), verdict.undeclared).passed
+    record_verdict(workspace, trained.candidate, verdict, "manual")
+    kept = workspace.state.ledger()[-1].evidence["verdict"]["undeclared"]
+    assert [one["name"] for one in kept] == ["fairness", "evasion"]
+    assert trained.first.undeclared == ()
 
 
 def test_a_gate_that_the_data_keep_from_looking_is_an_error_and_the_others_go_on(

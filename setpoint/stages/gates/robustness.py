@@ -57,6 +57,24 @@ def robustness_findings(case: Case) -> list[Finding]:
     return [*found, extreme_finding(score, case.rows, names)]
 
 
+def movable_undeclared(case: Case) -> list[tuple[str, str]]:
+    """What is not judged for want of a limit, or of an input that a client may move; and why."""
+    rule = case.workspace.project.gates.robustness
+    movable = reaches(case.workspace.project, case.rows)
+    numbers = [reach for reach in movable if not reach.values]
+    still = "no input can be moved by a client: gates.robustness.bounds"
+    found = []
+    for name, limit, moved in (
+        ("small_changes", rule.max_flips, numbers),
+        ("evasion", rule.max_evaded, movable),
+    ):
+        if limit is None or not moved:
+            found.append((name, still if limit is not None else "gates.robustness has no limit"))
+    if rule.max_missing is None:
+        found.append(("missing_input", "gates.robustness has no limit"))
+    return found
+
+
 def _evasion(case: Case, bundle: Bundle, movable: list[Reach], limits: Limits) -> Finding:
     """On positives that judge; where they are few, on those that tuned the threshold, too."""
     score, threshold = partial(bundle_scores, bundle), bundle.decision.threshold

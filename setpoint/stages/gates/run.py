@@ -24,7 +24,7 @@ from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.footprint import footprint_findings
 from setpoint.stages.gates.performance import performance_findings
 from setpoint.stages.gates.rebuild import rebuild_findings
-from setpoint.stages.gates.robustness import robustness_findings
+from setpoint.stages.gates.robustness import movable_undeclared, robustness_findings
 from setpoint.stages.gates.slices import slices_findings
 from setpoint.stages.gates.soundness import (
     baseline_findings,
@@ -92,7 +92,17 @@ def run_gates(
     case = Case(workspace, candidate, training, judged, cause, tuple(_scores(judged)))
     for gate in gates:
         case = replace(case, found=(*case.found, *_asked(gate, case)))
-    return Verdict(case.found)
+    return Verdict(case.found, tuple(_undeclared(case, gates)))
+
+
+def _undeclared(case: Case, gates: Sequence[Gate]) -> list[tuple[str, str]]:
+    """What the gates that were asked could not judge, for nothing is declared; and why."""
+    found = []
+    if fairness_findings in gates and not case.workspace.project.data.protected:
+        found.append(("fairness", "data.protected names no column"))
+    if robustness_findings in gates:
+        found += movable_undeclared(case)
+    return found
 
 
 def _scores(judged: Judged) -> list[Finding]:
