@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from setpoint.documents import publish_documents
 from setpoint.domain.findings import Verdict
+from setpoint.stages import supply
 from setpoint.stages.gates import run as gate
 from setpoint.stages.train import Candidate, Training
 from setpoint.workspace import Workspace
@@ -17,10 +20,11 @@ from tasks import show
 def run_gates(
     workspace: Workspace, candidate: Candidate, training: Training, cause: str
 ) -> Verdict:
-    """All gates; verdict and documents are recorded whether it opens or not."""
+    """All gates; verdict, documents and bills of materials are kept whether it opens or not."""
     verdict = gate.run_gates(workspace, candidate, training, cause)
     gate.record_verdict(workspace, candidate, verdict, cause)
     publish_documents(workspace, candidate.version)
+    supply.keep_bills(workspace, candidate.version, datetime.now(UTC))
     show.verdict("gates", verdict, f"Gates for {candidate.version}")
     get_run_logger().info("gates for %s: %s", candidate.version, verdict.summary())
     return verdict

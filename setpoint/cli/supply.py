@@ -4,52 +4,43 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from setpoint.cli.common import app, check_writable, console
 from setpoint.errors import DataError
+from setpoint.stages.supply import Part
 
-if TYPE_CHECKING:
-    from setpoint.domain.advisories import Weakness
-
-LOCKS = {"environment": "runtime.txt", "image": "serving.txt"}
 COULD_NOT_LOOK = 2
 Lock = Annotated[
     Path | None, typer.Option("--lock", help="Another lock, with hashes; default: by --part.")
 ]
-Part = Annotated[
-    Literal["environment", "image"],
-    typer.Option("--part", help="The platform's environment, or the scoring image."),
+PartOption = Annotated[
+    Part, typer.Option("--part", help="The platform's environment, or the scoring image.")
 ]
 
 
 @app.command()
 def sbom(
     out: Annotated[Path, typer.Argument(help="JSON file to write.")],
-    part: Part = "environment",
+    part: PartOption = "environment",
     lock: Lock = None,
 ) -> None:
     """Write a software bill of materials of the locked packages, in CycloneDX."""
-    from importlib.metadata import version
-
-    from setpoint.adapters.sbom import bill
-    from setpoint.domain.locks import parse_lock
+    from setpoint.stages import supply
 
     check_writable(out)
-    file, text = _read_lock(lock, part)
-    packages = parse_lock(text, str(file))
-    name = "setpoint" if part == "environment" else "setpoint-scoring"
-    written = bill(name, version("setpoint"), text, packages, datetime.now(UTC))
-    out.write_text(written + "\n", "utf-8")
-    console.print(f"{len(packages)} packages of {file} in {out}", markup=False, soft_wrap=True)
+    file = lock or supply.lock_of(part)
+    out.write_text(supply.bill_of(part, file, datetime.now(UTC)) + "\n", "utf-8")
+    count = len(supply.packages_of(file))
+    console.print(f"{count} packages of {file} in {out}", markup=False, soft_wrap=True)
 
 
 @app.command("audit-dependencies")
 def audit_dependencies(
     advisories: Annotated[Path, typer.Option(help="JSON list of OSV records; nothing is fetched.")],
-    part: Part = "environment",
+    part: PartOption = "environment",
     lock: Lock = None,
     max_age: Annotated[
         int, typer.Option(min=1, help="Days since the newest advisory; older cannot say.")
@@ -59,8 +50,13 @@ def audit_dependencies(
 
     Ends with 2 where it could not look.
     """
+    from setpoint.stages import supply
+
+    file = lock or supply.lock_of(part)
+    age = timedelta(days=max_age)
     try:
-        file, found, looked_at = _look(advisories, part, lock, max_age)
+        found = supply.known_weaknesses(advisories, file, datetime.now(UTC), age)
+        looked_at = len(supply.packages_of(file))
     except DataError as err:
         console.print(f"could not look: {err}", markup=False, soft_wrap=True)
         raise typer.Exit(COULD_NOT_LOOK) from err
@@ -73,32 +69,3 @@ def audit_dependencies(
     console.print(told, markup=False, soft_wrap=True)
     if found:
         raise typer.Exit(1)
-
-
-def _look(
-    advisories: Path, part: str, lock: Path | None, max_age: int
-) -> tuple[Path, list[Weakness], int]:
-    from setpoint.domain.advisories import parse_advisories, weaknesses
-    from setpoint.domain.locks import parse_lock
-
-    file, text = _read_lock(lock, part)
-    packages = parse_lock(text, str(file))
-    age, where = timedelta(days=max_age), str(advisories)
-    records = parse_advisories(_read(advisories), where, datetime.now(UTC), age)
-    return file, weaknesses(packages, records, where), len(packages)
-
-
-def _read_lock(lock: Path | None, part: str) -> tuple[Path, str]:
-    from setpoint.platform import CODE
-
-    file = lock or CODE / "infra" / "locks" / LOCKS[part]
-    return file, _read(file)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise DataError(
-            f"it cannot be read: {err}", where=str(file), fix="name a file that is there"
-        ) from err

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from setpoint.config.fields import ErrorRate, Fault, Number, Section, Share, Whole, refuse
+from setpoint.config.fields import Duration, ErrorRate, Fault, Number, Section, Share, Whole, refuse
 from setpoint.domain.gates.fairness import SmallGroups
 
 Metric = Literal[
@@ -223,6 +225,18 @@ class CalibrationLimit(Section):
     max_error: Share = Field(0.1, description="Distance of a probability from the share seen.")
 
 
+class Dependencies(Section):
+    """What is known against the packages that train and serve."""
+
+    advisories: Path | None = Field(
+        None, description="JSON list of OSV records, beside the project file; none: not asked."
+    )
+    max_age: Duration = Field(
+        timedelta(days=30), description="Age of its newest record; an older file says nothing."
+    )
+    allow: tuple[str, ...] = Field((), description="Ids of advisories that are put up with.")
+
+
 class Gates(Section):
     """What a candidate must show before it may serve."""
 
@@ -235,6 +249,7 @@ class Gates(Section):
     explainability: Explainability = Explainability()
     robustness: Robustness = Robustness()
     quality_budget: QualityBudget = QualityBudget()
+    dependencies: Dependencies = Dependencies()
     reuse: Reuse = Reuse()
     slices: Slices = Slices()
     baseline: Baseline = Baseline()

@@ -10,6 +10,7 @@ import numpy as np
 from setpoint.domain.findings import Finding, Verdict, not_measured
 from setpoint.domain.gates.judged import Judged, judge
 from setpoint.errors import DataError
+from setpoint.stages.gates.advisories import ADVISORIES, advisories_findings
 from setpoint.stages.gates.budget import quality_budget_findings
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.champion import champion_findings
@@ -61,6 +62,7 @@ GATES: tuple[Gate, ...] = (
     *JUDGING,
     footprint_findings,
     dependencies_findings,
+    advisories_findings,
     rebuild_findings,
 )
 """All that stand before production; the last is asked only where those before it passed."""
@@ -102,6 +104,9 @@ def _undeclared(case: Case, gates: Sequence[Gate]) -> list[tuple[str, str]]:
         found.append(("fairness", "data.protected names no column"))
     if robustness_findings in gates:
         found += movable_undeclared(case)
+    rule = case.workspace.project.gates.dependencies
+    if advisories_findings in gates and rule.advisories is None:
+        found.append((ADVISORIES, "gates.dependencies.advisories names no file"))
     return found
 
 
