@@ -115,6 +115,8 @@ def judge_evidence(evidence: Evidence | None, fault: str = "") -> Assessment:
 def _scored(test: TestCase, evidence: Evidence | None, fault: str) -> Scored:
     shown = Shown(0.0, "") if evidence is None else test.look(evidence)
     missing = "" if shown.points == 1 else (fault if evidence is None else test.missing)
+    if shown.fault:
+        missing = f"{shown.fault}; asked for: {test.missing}"
     return Scored(test.name, shown.points, shown.evidence, missing)
 
 

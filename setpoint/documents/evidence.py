@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
+from typing import Any
 
 from setpoint.documents.record import (
     VERDICTS,
@@ -17,11 +18,21 @@ from setpoint.documents.record import (
 )
 from setpoint.domain.ledger import Entry
 from setpoint.domain.outcome import Finding
+from setpoint.domain.windows import WindowRecord
 from setpoint.errors import DataError, StateError
 from setpoint.ports import DecisionQuery
 from setpoint.stages import sealing
 from setpoint.stages.replay import Replayed, reached, replay
 from setpoint.workspace import Workspace
+
+SEARCH = "search/search.json"
+"""What the training tried, among the artifacts of its run."""
+SEARCHED = (
+    "{} parameter sets tried, as "
+    + SEARCH
+    + " says: its cheapest is in the bundle's manifest, and "
+    "the project file asks for as many or more; their number itself no digest covers"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,8 @@ class Evidence:
     Attributes:
         record: Of the version in service, else of the newest.
         now: Event time reached; ``None`` where no clock was started.
-        trials: Parameter sets that its training tried.
+        trials: Parameter sets that its training tried, as its ``search.json`` says.
+        search_fault: Where that file contradicts what the version was made of; empty where not.
         batches: Batches in the snapshot of events that it was trained on.
         served: Its newest decisions; ``None`` where it decided nothing.
     """
@@ -62,6 +74,7 @@ class Evidence:
     trials: int
     batches: int
     served: Served | None
+    search_fault: str = ""
 
     def gate(self, *patterns: str) -> list[Finding]:
         """Findings of the version's verdict whose names match."""
@@ -80,14 +93,9 @@ class Evidence:
         steps = self.record.told("release_step", "promoted")
         return [(e, f) for e in steps for f in named(evidence_findings(e), patterns)]
 
-    def watched(self, *patterns: str) -> list[Finding]:
-        """Measured findings of windows, of all versions, whose names match, oldest first."""
-        return [
-            f
-            for w in self.record.windows
-            for f in named(w.findings, patterns)
-            if f.value is not None
-        ]
+    def watched(self, *patterns: str) -> list[tuple[WindowRecord, Finding]]:
+        """Findings of the version's own windows whose names match, oldest first."""
+        return [(w, f) for w in self.record.watched for f in named(w.findings, patterns)]
 
     @property
     def healed(self) -> tuple[Entry, Entry] | None:
@@ -125,11 +133,13 @@ def read_evidence(workspace: Workspace) -> Evidence | None:
     sealing.check(workspace)
     version = documented_version(workspace)
     record = read_record(workspace, version)
+    tried = _tried(workspace, record)
     now = _now(workspace)
     return Evidence(
         record=record,
         now=now,
-        trials=_trials(workspace, record),
+        trials=len(tried),
+        search_fault=_search_fault(record, tried),
         batches=_batches(workspace, record),
         served=_served(workspace, version, now),
     )
@@ -142,11 +152,28 @@ def _now(workspace: Workspace) -> datetime | None:
         return None
 
 
-def _trials(workspace: Workspace, record: Record) -> int:
-    kept = "search/search.json"
-    if kept not in record.artifacts:
-        return 0
-    return len(json.loads(workspace.registry.read_attached(record.version, kept)))
+def _tried(workspace: Workspace, record: Record) -> list[dict[str, Any]]:
+    if SEARCH not in record.artifacts:
+        return []
+    found = json.loads(workspace.registry.read_attached(record.version, SEARCH))
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _search_fault(record: Record, tried: list[dict[str, Any]]) -> str:
+    """What is wrong with the file of the search: no digest covers it, so it must tally.
+
+    The cheapest set must be the one in the bundle's manifest, which a digest covers; columns by
+    which rows are weighted are chosen after the search. No more sets may be told than the project
+    file of the training asks for.
+    """
+    most, chosen = record.project.train.trials, record.bundle.manifest.parameters
+    if len(tried) > most:
+        return f"{SEARCH} tells {len(tried)} parameter sets, the project file asks for {most}"
+    best = min(tried, key=lambda one: float(one.get("cost", "inf")), default={})
+    other = [n for n, v in best.items() if n not in ("cost", "balance") and chosen.get(n) != v]
+    if other:
+        return f"the cheapest set of {SEARCH} is not the bundle's: {', '.join(sorted(other))}"
+    return ""
 
 
 def _batches(workspace: Workspace, record: Record) -> int:

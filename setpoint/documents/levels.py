@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from setpoint.documents.evidence import Evidence
+from setpoint.documents.evidence import SEARCHED, Evidence
 from setpoint.documents.record import link
 
 Looked = tuple[tuple[str, ...], tuple[str, ...]]
@@ -57,8 +57,8 @@ def _training(evidence: Evidence) -> Looked:
         (f"snapshot {record.bundle.manifest.snapshot.digest[:16]}", "a versioned snapshot"),
         (f"MLflow run {record.run.id} with {len(record.run.metrics)} metrics"
          if record.run.metrics else "", "a training whose metrics are recorded"),
-        (f"{evidence.trials} parameter sets tried" if evidence.trials else "",
-         "a recorded search of parameters"),
+        (SEARCHED.format(evidence.trials) if evidence.trials and not evidence.search_fault else "",
+         evidence.search_fault or "a recorded search of parameters"),
         (f"judged by {len(record.findings)} findings, {link(entry)}"
          if entry is not None and record.findings else "", "a verdict of the gates in the ledger"),
     )  # fmt: skip

@@ -1,30 +1,32 @@
 """The 28 tests of Breck et al. 2017, "The ML Test Score", each read off the evidence.
 
-A test that ran by itself in the last runs gives 1, one that a person did 0.5, all else 0: a
-declaration alone gives nothing.
+A test that ran by itself in the last runs and held gives 1; one that a person did, or that held in
+part, 0.5; all else 0: a declaration alone gives nothing, and neither does a finding that failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from setpoint.documents.evidence import Evidence
+from setpoint.documents.evidence import SEARCHED, Evidence
 from setpoint.documents.record import evidence_findings, link, moment, number
+from setpoint.domain.account import POLICY
+from setpoint.domain.gates.slices import NAME as SLICES
 from setpoint.domain.ledger import Entry
-from setpoint.domain.outcome import Finding
+from setpoint.domain.outcome import Finding, Outcome
 
-FEATURE_VALUE = ("feature_value*", "useless_*", "*ablation*")
-"""Names of findings that say what each input is worth."""
+USELESS = "useless_inputs"
+"""Name of the finding about inputs that carry nothing; its value is their share."""
 SIMPLER = ("*baseline*", "*simpler*")
-"""Of those that compare with a simpler model."""
+"""Names of findings that compare with a simpler model."""
 REBUILT = ("*rebuild*", "*rebuilt*")
 """Of those that train the model again and compare its digest."""
 DEPENDENCIES = ("*dependenc*", "*sbom*", "*advisor*")
 """Of findings, and kinds of entries, about what the environment holds."""
-MEASURES = ("slice*", "worst_slice*", "*_slice")
-"""Of those about slices of the rows."""
+LOSS = "loss_a_day"
+"""Name of the finding of a window about what mistakes cost."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class Shown:
     Attributes:
         points: 0, 0.5 or 1.
         evidence: What shows it; empty for 0.
+        fault: What speaks against it; empty where there is only nothing to show.
     """
 
     points: float
     evidence: str
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,26 @@ def _told(finding: Finding) -> str:
     return f"{finding.label} {number(finding.value)}{held}, {finding.sample:,} rows"
 
 
+def _judged(found: Iterable[Finding]) -> list[Finding]:
+    """Measured, and held or broken: what could not be decided is no evidence."""
+    sure = (Outcome.PASSED, Outcome.FAILED)
+    return [f for f in found if f.value is not None and f.outcome in sure]
+
+
+def _broken(found: Iterable[Finding], where: str) -> Shown | None:
+    """No points where one of them failed, and which."""
+    told = "; ".join(_told(f) for f in found if f.outcome == Outcome.FAILED)
+    return Shown(0.0, "", f"failed: {told} ({where})") if told else None
+
+
 def _findings(found: list[Finding], where: Entry | None) -> Shown:
-    """Measured findings of a verdict, the first of them in words."""
-    known = [f for f in found if f.value is not None]
+    """Findings of a verdict, none of which failed, the first of them in words."""
+    known = _judged(found)
     if not known or where is None:
         return NOTHING
     more = f" and {len(known) - 1} more" if len(known) > 1 else ""
-    return Shown(1.0, f"{_told(known[0])}{more} ({link(where)})")
+    shown = Shown(1.0, f"{_told(known[0])}{more} ({link(where)})")
+    return _broken(known, link(where)) or shown
 
 
 def _gate(*patterns: str) -> Callable[[Evidence], Shown]:
@@ -84,19 +101,34 @@ def _gate(*patterns: str) -> Callable[[Evidence], Shown]:
 
 
 def _windows(*patterns: str) -> Callable[[Evidence], Shown]:
-    def look(evidence: Evidence) -> Shown:
-        found = evidence.watched(*patterns)
-        return _if(bool(found), f"{_told(found[-1])}; measured {len(found):,} times"
-                   if found else "")  # fmt: skip
+    """The newest of each finding in windows of the version itself, none of which failed."""
+
+    def look(e: Evidence) -> Shown:
+        seen = [(w, f) for w, f in e.watched(*patterns) if _judged([f])]
+        newest = {f.label: (w, f) for w, f in seen}
+        if not newest:
+            told = f"{', '.join(patterns)} in none of {len(e.record.watched)} windows of " + (
+                f"{e.record.version} so far"
+            )
+            return Shown(0.0, "", f"measured: {told}" if e.record.watched else "")
+        bad = [_broken([f], f"window that ends {moment(w.end)}") for w, f in newest.values()]
+        window, last = list(newest.values())[-1]
+        held = f"{_told(last)} in the window of {e.record.version} that ends {moment(window.end)}"
+        more = f"none of {len(newest)} failed when last judged" if len(newest) > 1 else "it held"
+        told = f"{held}; {more}; judged {len(seen):,} times in its windows"
+        return next((b for b in bad if b), None) or Shown(1.0, told)
 
     return look
 
 
 def _release(*patterns: str) -> Callable[[Evidence], Shown]:
-    def look(evidence: Evidence) -> Shown:
-        found = [(e, f) for e, f in evidence.released(*patterns) if f.value is not None]
-        return _if(bool(found), f"{_told(found[-1][1])}, {len(found)} times in its release "
-                   f"({link(found[-1][0])})" if found else "")  # fmt: skip
+    def look(e: Evidence) -> Shown:
+        found = [(x, f) for x, f in e.released(*patterns) if _judged([f])]
+        if not found:
+            return NOTHING
+        entry, last = found[-1]
+        told = f"{_told(last)}, {len(found)} times in its release ({link(entry)})"
+        return _broken([last], link(entry)) or Shown(1.0, told)
 
     return look
 
@@ -107,6 +139,18 @@ def _release(*patterns: str) -> Callable[[Evidence], Shown]:
 def _schema(e: Evidence) -> Shown:
     columns = len(e.record.bundle.table.columns)
     return _if(e.batches > 0, f"schema.json of {columns} columns; {e.batches:,} batches came in")
+
+
+def _beneficial(e: Evidence) -> Shown:
+    """Whether each input carries something: the check must have passed, and found none that idles.
+
+    The gate lets a share of the inputs idle; those it names are not beneficial.
+    """
+    shown = _findings(e.gate(USELESS), e.record.verdict_entry)
+    idle = [f for f in e.gate(USELESS) if f.value]
+    if not shown.points or not idle:
+        return shown
+    return Shown(0.5, shown.evidence, f"not all are: {idle[0].reason}")
 
 
 def _meta(e: Evidence) -> Shown:
@@ -153,12 +197,19 @@ def _quick(e: Evidence) -> Shown:
 
 
 def _reviewed(e: Evidence) -> Shown:
+    """Code and project file that were handed in, and a person who let them pass."""
     commit, approved = e.record.bundle.manifest.commit, e.record.told("approved")
     kept = any(p.startswith("project/") for p in e.record.artifacts)
-    if "dirty" in commit or not kept or not approved:
+    if "dirty" in commit:
+        return Shown(0.0, "", f"commit {commit[:16]} had changes that were not committed")
+    if not kept or not approved:
         return NOTHING
     told = f"commit {commit[:16]} and project file kept with the run"
-    return Shown(1.0, f"{told}, approved ({link(approved[-1])})")
+    people = [x for x in approved if x.evidence.get("by") not in (None, POLICY)]
+    if not people:
+        return Shown(0.5, told, f"only the policy approved ({link(approved[-1])}), and it is no "
+                     "reviewer: a person's approval")  # fmt: skip
+    return Shown(1.0, f"{told}, approved by a person ({link(people[-1])})")
 
 
 def _correlates(e: Evidence) -> Shown:
@@ -191,8 +242,10 @@ def _agree(version: str, when: str, pairs: list[tuple[dict[str, object], Finding
 
 
 def _tuned(e: Evidence) -> Shown:
-    return _if(e.trials > 1, f"{e.trials} parameter sets tried (search/search.json, MLflow run "
-               f"{e.record.run.id})")  # fmt: skip
+    """The search as its file tells it, held against what the bundle's digest covers."""
+    if e.search_fault:
+        return Shown(0.0, "", e.search_fault)
+    return _if(e.trials > 1, f"{SEARCHED.format(e.trials)}, MLflow run {e.record.run.id}")
 
 
 def _staleness(e: Evidence) -> Shown:
@@ -202,9 +255,8 @@ def _staleness(e: Evidence) -> Shown:
 
 
 def _slices(e: Evidence) -> Shown:
-    protected = set(e.record.project.data.protected)
-    found = [f for f in e.record.findings if f.slice and f.slice not in protected]
-    return _findings(list(dict.fromkeys([*e.gate(*MEASURES), *found])), e.record.verdict_entry)
+    """Findings of the slices gate alone: a protected group or a missing field is no slice."""
+    return _findings(e.gate(SLICES), e.record.verdict_entry)
 
 
 # infrastructure
@@ -310,13 +362,14 @@ def _stable(e: Evidence) -> Shown:
 
 
 def _quality(e: Evidence) -> Shown:
-    return _windows(*e.record.project.setpoints, "loss_a_day")(e)
+    """Setpoints by labels of the rows it served; the watch must be able to see a regression."""
+    return _windows(*e.record.project.setpoints, LOSS)(e)
 
 
 DATA = (
     TestCase("Feature expectations are captured in a schema", _schema, "batches held to a schema"),
-    TestCase("All features are beneficial", _gate(*FEATURE_VALUE),
-             "a gate finding that says what each input is worth"),
+    TestCase("All features are beneficial", _beneficial,
+             "a gate that looked for inputs that carry nothing, and found none"),
     TestCase("No feature's cost is too much", _release("slow_answers"),
              "a release that counted slow answers, all features computed"),
     TestCase("Features adhere to meta-level requirements", _meta,
@@ -326,11 +379,11 @@ DATA = (
     TestCase("New features can be added quickly", _quick,
              "a version in service whose inputs are those of the project file"),
     TestCase("All input feature code is tested", _skew,
-             "a window in which served features were computed again"),
+             "a window of the version in which served features were computed again"),
 )  # fmt: skip
 MODEL = (
     TestCase("Model specs are reviewed and submitted", _reviewed,
-             "committed code, and an approval in the ledger"),
+             "committed code, and a person's approval in the ledger"),
     TestCase("Offline and online metrics correlate", _correlates,
              "a window judged by labels that agrees with the gates' bounds"),
     TestCase("All hyperparameters have been tuned", _tuned, "a recorded search of several trials"),
@@ -339,7 +392,7 @@ MODEL = (
     TestCase("A simpler model is not better", _gate(*SIMPLER),
              "a gate finding that compares with a simpler model"),
     TestCase("Model quality is sufficient on important data slices", _slices,
-             "a gate finding about a slice of the rows"),
+             "a measured finding of the slices gate (gates.slices.columns)"),
     TestCase("The model is tested for considerations of inclusion", _gate("fairness*"),
              "a gate finding about protected groups"),
 )  # fmt: skip
@@ -362,9 +415,9 @@ MONITORING = (
     TestCase("Dependency changes result in notification", _dependencies,
              "an entry or a finding about dependencies"),
     TestCase("Data invariants hold for inputs", _windows("psi", "domain_classifier", "fault"),
-             "a window in which inputs were held against their reference"),
+             "a window of the version in which inputs were held against their reference"),
     TestCase("Training and serving are not skewed", _skew,
-             "a window in which served features were computed again"),
+             "a window of the version in which served features were computed again"),
     TestCase("Models are not too stale", _fresh,
              "looks that go on, and an incident that led to a retraining"),
     TestCase("Models are numerically stable", _stable,
@@ -372,7 +425,7 @@ MONITORING = (
     TestCase("Computing performance has not regressed", _release("slow_answers", "image_p99_ms"),
              "a release that timed answers"),
     TestCase("Prediction quality has not regressed on served data", _quality,
-             "a window in which a setpoint was judged by labels"),
+             "a window of the version in which a setpoint was judged by labels and held"),
 )  # fmt: skip
 SECTIONS = {
     "data": DATA,

@@ -21,17 +21,15 @@ from tests.documents.conftest import Made
 from tests.stages.small import T0
 
 JUDGED = ("ranking", "saves_against_champion", "fairness_sex", "explanation_additivity",
-          "largest_driver", "feature_value", "simpler_model", "slice_quality", "rebuild",
+          "largest_driver", "useless_inputs", "simpler_model", "costs_more_in_slice", "rebuild",
           "dependencies")  # fmt: skip
 WATCHED = ("ranking", "loss_a_day", "skew", "psi")
 STEP = ("failed_answers", "restarts", "slow_answers", "unsound_scores")
 
 
 def passed(name: str, value: float = 0.0) -> Finding:
-    """A measured finding; one about a slice if its name says so."""
-    part = "kind=a" if name.startswith("slice") else ""
-    return Finding(name, Outcome.PASSED, value, 1.0, "ceiling", 300, 0.01, "holds", (-0.1, 0.1),
-                   part)  # fmt: skip
+    """A measured finding."""
+    return Finding(name, Outcome.PASSED, value, 1.0, "ceiling", 300, 0.01, "holds", (-0.1, 0.1))
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def story() -> list[Told]:
         Told("incident_opened", "small-1", {"cause": "performance", "findings": []}),
         Told("accepted", "small/v1", {"cause": "small-1", "verdict": _verdict(*JUDGED)}),
         Told("packaged", "small/v1", {"runtime": "process"}),
-        Told("approved", "small/v1", {"by": "the policy"}),
+        Told("approved", "small/v1", {"by": "ada"}),
         Told("release_started", "small/v1", {"stage": "pending", "evidence": {}}),
         Told("release_step", "small/v1", step),
         Told("promoted", "small/v1", {"stage": "promoted", "evidence": {}}),

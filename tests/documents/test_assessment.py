@@ -5,22 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from setpoint.documents.assessment import assess, assessment_document, judge_evidence
+from setpoint.documents.assessment import Scored, assess, assessment_document, judge_evidence
+from setpoint.documents.evidence import _search_fault
 from setpoint.documents.markup import to_html
 from setpoint.documents.ml_test_score import SECTIONS
 from setpoint.documents.write import write_documents
 from setpoint.domain.ledger import Break
 from setpoint.domain.ledger_audit import Audit
-from setpoint.domain.outcome import not_measured
+from setpoint.domain.outcome import Finding, Outcome, not_measured
+from setpoint.domain.windows import WindowRecord
 from tests.documents.conftest import Made
 from tests.documents.full import (
     Change,
     Told,
     full,
     left,
+    passed,
     recorded,
     restaged,
     story,
@@ -37,7 +41,7 @@ SLOW = {"No feature's cost is too much", "Computing performance has not regresse
 TAKEN: dict[str, tuple[Change, set[str]]] = {
     "no batch": (left(batches=0), {"Feature expectations are captured in a schema",
                                    "The data pipeline has appropriate privacy controls"}),
-    "no value of inputs": (without_finding("feature_value"), {"All features are beneficial"}),
+    "no value of inputs": (without_finding("useless_inputs"), {"All features are beneficial"}),
     "no slow answers counted": (without_finding("slow_answers"), SLOW),
     "no driver judged": (without_finding("largest_driver"),
                          {"Features adhere to meta-level requirements"}),
@@ -47,7 +51,7 @@ TAKEN: dict[str, tuple[Change, set[str]]] = {
     "nothing to compare": (without_finding("saves_against_champion"),
                            {"The impact of model staleness is known"}),
     "no simpler model": (without_finding("simpler_model"), {"A simpler model is not better"}),
-    "no slice": (without_finding("slice_quality"),
+    "no slice": (without_finding("costs_more_in_slice"),
                  {"Model quality is sufficient on important data slices"}),
     "no group": (without_finding("fairness_sex"),
                  {"The model is tested for considerations of inclusion"}),
@@ -115,6 +119,119 @@ def test_every_test_can_be_lost(made: Made) -> None:
         "Offline and online metrics correlate",
         "Prediction quality has not regressed on served data",
     }
+
+
+QUALITY = "Prediction quality has not regressed on served data"
+SLICES = "Model quality is sufficient on important data slices"
+
+
+def watched(made: Made, *windows: WindowRecord) -> Scored:
+    """What is said of the quality on served data where these were the windows."""
+    found = judge_evidence(recorded(windows=windows)(made))
+    return next(t for ts in found.sections.values() for t in ts if t.name == QUALITY)
+
+
+def window(version: str, *findings: Finding, day: int = 0) -> WindowRecord:
+    return WindowRecord(T0 + timedelta(days=day), version, findings)
+
+
+def failed(name: str, value: float = 2.0) -> Finding:
+    return replace(passed(name, value), outcome=Outcome.FAILED)
+
+
+def test_a_breach_in_the_newest_window_is_no_proof_that_quality_held(made: Made) -> None:
+    broken = watched(made, window("v1", passed("ranking")), window("v1", failed("ranking"), day=1))
+    assert broken.points == 0 and not broken.evidence
+    assert "failed: ranking 2 against 1, 300 rows (window that ends" in broken.missing
+    one = watched(made, window("v1", passed("ranking"), failed("loss_a_day")))
+    assert one.points == 0 and "loss_a_day 2" in one.missing
+    healed = watched(made, window("v1", failed("ranking")), window("v1", passed("ranking"), day=1))
+    assert healed.points == 1 and "it held; judged 2 times in its windows" in healed.evidence
+
+
+def test_windows_of_another_version_say_nothing_of_this_one(made: Made) -> None:
+    blind = replace(passed("ranking"), value=None, outcome=Outcome.INCONCLUSIVE)
+    unsure = replace(passed("ranking"), outcome=Outcome.INCONCLUSIVE)
+    for mine in (blind, unsure):
+        found = watched(made, window("v0", passed("ranking")), window("v1", mine, day=1))
+        assert found.points == 0
+        assert "ranking, loss_a_day in none of 1 windows of v1 so far" in found.missing
+
+
+@pytest.mark.parametrize("name", ["fairness_sex", "missing_input", "largest_driver"])
+def test_a_group_or_a_missing_field_is_no_slice(made: Made, name: str) -> None:
+    other = replace(passed(name), slice="kind=a").to_dict()
+
+    def change(m: Made):  # type: ignore[no-untyped-def]
+        found = without_finding("costs_more_in_slice")(m)
+        entry = found.record.verdict_entry
+        assert entry is not None
+        entry.evidence["verdict"]["findings"].append(other)
+        return found
+
+    assert points(made, change)[SLICES] == 0
+
+
+def scored_of(made: Made, name: str, change: Change) -> Scored:
+    found = judge_evidence(change(made))
+    return next(t for ts in found.sections.values() for t in ts if t.name == name)
+
+
+def judged_as(name: str, **changes: Any) -> Change:
+    """The same loop whose gates found something else."""
+
+    def change(m: Made):  # type: ignore[no-untyped-def]
+        other = replace(passed(name), **changes).to_dict()
+        told = []
+        for one in story():
+            if verdict := one.evidence.get("verdict"):
+                kept = [other if f["name"] == name else f for f in verdict["findings"]]
+                one = replace(one, evidence={**one.evidence, "verdict": {"findings": kept}})
+            told.append(one)
+        return full(m, told)
+
+    return change
+
+
+def test_inputs_that_carry_nothing_are_not_all_beneficial(made: Made) -> None:
+    idle = judged_as("useless_inputs", value=0.125, reason="2 of 16 inputs carry under 0.001")
+    found = scored_of(made, "All features are beneficial", idle)
+    assert found.points == 0.5 and "not all are: 2 of 16 inputs carry" in found.missing
+
+
+@pytest.mark.parametrize(
+    ("finding", "name"),
+    [("simpler_model", "A simpler model is not better"), ("costs_more_in_slice", SLICES),
+     ("useless_inputs", "All features are beneficial")],
+)  # fmt: skip
+def test_a_finding_that_failed_shows_the_opposite(made: Made, finding: str, name: str) -> None:
+    found = scored_of(made, name, judged_as(finding, outcome=Outcome.FAILED, value=2.0))
+    assert found.points == 0 and f"failed: {finding} 2" in found.missing
+
+
+def test_the_approval_of_a_policy_is_no_review(made: Made) -> None:
+    told = [replace(t, evidence={"by": "policy"}) if t.kind == "approved" else t for t in story()]
+    found = scored_of(made, "Model specs are reviewed and submitted", lambda m: full(m, told))
+    assert found.points == 0.5 and "only the policy approved" in found.missing
+
+
+def test_a_search_that_was_edited_by_hand_is_no_evidence(made: Made) -> None:
+    kept = made.record.bundle.manifest.parameters
+    sets = [kept | {"cost": 1.0}, kept | {"cost": 2.0, "l2": 7.0}]
+    project = made.record.project
+    train = project.train.model_copy(update={"trials": 4})
+    record = replace(made.record, project=project.model_copy(update={"train": train}))
+    assert _search_fault(record, sets) == ""
+    many = _search_fault(record, sets * 100)
+    assert "tells 200 parameter sets, the project file asks for 4" in many
+    other = _search_fault(record, [sets[0], sets[1] | {"cost": 0.5}])
+    assert "is not the bundle's: l2" in other
+    found = scored_of(made, "All hyperparameters have been tuned", left(search_fault=many))
+    assert found.points == 0 and many in found.missing
+    assert judge_evidence(left(search_fault=many)(made)).level.number == 1
+    assert (
+        "no digest covers" in scored_of(made, "All hyperparameters have been tuned", full).evidence
+    )
 
 
 def test_the_score_is_the_least_of_the_sections(made: Made) -> None:
