@@ -6,6 +6,7 @@ whether a duty is fulfilled: that is for a person to judge.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from setpoint.documents import proofs as p
@@ -23,27 +24,35 @@ class Duty:
         point: Article and paragraph, or point of Annex IV.
         text: What is asked for, in short.
         shows: What may show it.
+        beside: What is there and is no proof of it alone; told after the proofs, or after
+            ``not shown``.
     """
 
     point: str
     text: str
     shows: tuple[p.Shows, ...]
+    beside: tuple[p.Shows, ...] = ()
 
 
+BESIDE = "there is, and does not show it alone:"
+"""What stands before what is no proof of a duty."""
 HEADER = ("point", "duty", "what the record shows", "evidence")
 
 _CARD, _SHEET = "documents/model-card.*", "documents/datasheet.*"
 _ROBUST = ("*evasion*", "*robust*", "*poison*", "*flip*", "*backdoor*", "*perturb*", "*extreme*")
 _HUMAN = (
-    *("release_held", "release_answered", "incident_needs_person", "approval_asked"),
-    *("approval_voice", "approval_refused", "approved", "overridden", "stopped", "resumed"),
+    *("release_answered", "incident_resolved", "incident_open", "approval_voice", "approved"),
+    *("approval_refused", "overridden", "stopped", "resumed"),
 )
+"""Entries that may be a person's act."""
+_ASKED = ("release_held", "incident_needs_person", "approval_asked")
+"""Entries by which a person was asked."""
 _RELEASE = ("release_started", "release_step", "promoted", "rolled_back", "roll_back")
 _INCIDENT = ("incident_opened", "incident_resolved")
 
 ARTICLES: tuple[Duty, ...] = (
     Duty("Art. 9(1)-(2)", "a risk management system that runs over the whole lifecycle",
-         (p.words("risk_management"), p.policy, p.entries(*_INCIDENT))),
+         (p.words("risk_management"),), (p.policy, p.entries(*_INCIDENT))),
     Duty("Art. 9(6)-(8)", "testing against metrics and thresholds defined beforehand",
          (p.setpoints, p.findings("*"))),
     Duty("Art. 10(2)", "data governance: design, origin, collection, preparation of the data",
@@ -60,7 +69,7 @@ ARTICLES: tuple[Duty, ...] = (
          (p.words("instructions", "intended_use", "out_of_scope", "caveats"), p.reasons,
           p.artifacts(_CARD))),
     Duty("Art. 14(1)-(4)", "human oversight: understand, override, stop",
-         (p.words("oversight"), p.entries(*_HUMAN))),
+         (p.acts(*_HUMAN),), (p.words("oversight"), p.oversight, p.entries(*_ASKED))),
     Duty("Art. 15(1)-(3)", "accuracy, declared and held",
          (p.setpoints, p.findings("*against_champion", "*baseline*", "*simpler*"),
           p.watched("estimated_*", "calibration*"))),
@@ -70,7 +79,8 @@ ARTICLES: tuple[Duty, ...] = (
          (p.findings(*_ROBUST), p.attacked,
           p.entries("key_rotated", "key_revoked", "suspect_data", "access_refused",
                     "requests_refused", "packaged"))),
-    Duty("Art. 17(1)", "a quality management system", (p.words("quality_management"), p.owner)),
+    Duty("Art. 17(1)", "a quality management system", (p.words("quality_management"),),
+         (p.owner,)),
     Duty("Art. 17(1)(d)", "examination, test and validation before, during and after development",
          (p.findings("*"), p.entries("accepted", "refused"))),
     Duty("Art. 19(1)", "automatically generated logs are kept",
@@ -91,7 +101,7 @@ ANNEX: tuple[Duty, ...] = (
           p.watched("*"))),
     Duty("Annex IV 4", "why the performance metrics are appropriate", (p.setpoints, p.costs)),
     Duty("Annex IV 5", "the risk management system of Article 9",
-         (p.words("risk_management"), p.policy)),
+         (p.words("risk_management"),), (p.policy, p.entries(*_INCIDENT))),
     Duty("Annex IV 6", "relevant changes over the lifecycle",
          (p.entries("accepted", "refused", "promoted", "rolled_back", "roll_back"),)),
     Duty("Annex IV 7", "harmonised standards applied", (p.words("standards"),)),
@@ -136,9 +146,18 @@ def _table(record: Record, duties: tuple[Duty, ...]) -> Table:
 
 
 def _row(record: Record, duty: Duty) -> tuple[str, ...]:
-    found = list(dict.fromkeys(proof for shows in duty.shows for proof in shows(record)))
-    if not found:
-        return (duty.point, duty.text, NOT_SHOWN, "")
-    told = (" ".join(f"{i}. {one.text}".split()) for i, one in enumerate(found, 1))
-    where = (f"{i}. {one.where}" for i, one in enumerate(found, 1))
+    found, beside = _proofs(record, duty.shows), _proofs(record, duty.beside)
+    told = _numbered((one.text for one in found), 1) if found else [NOT_SHOWN]
+    where = _numbered((one.where for one in found), 1)
+    if beside:
+        told += [BESIDE, *_numbered((one.text for one in beside), len(found) + 1)]
+        where += _numbered((one.where for one in beside), len(found) + 1)
     return (duty.point, duty.text, "\n".join(told), "\n".join(where))
+
+
+def _proofs(record: Record, shows: tuple[p.Shows, ...]) -> list[p.Proof]:
+    return list(dict.fromkeys(proof for one in shows for proof in one(record)))
+
+
+def _numbered(texts: Iterable[str], first: int) -> list[str]:
+    return [f"{i}. {' '.join(text.split())}" for i, text in enumerate(texts, first)]

@@ -141,7 +141,7 @@ def _block_html(block: Block) -> str:
 
 
 def _cell(text: str) -> str:
-    kind = " class=lone" if text == NOT_SHOWN else ""
+    kind = " class=lone" if text.startswith(NOT_SHOWN) else ""
     return f"<td{kind}>" + "<br>".join(escape(line) for line in text.split("\n"))
 
 

@@ -107,10 +107,9 @@ def _windows(*patterns: str) -> Callable[[Evidence], Shown]:
         seen = [(w, f) for w, f in e.watched(*patterns) if _judged([f])]
         newest = {f.label: (w, f) for w, f in seen}
         if not newest:
-            told = f"{', '.join(patterns)} in none of {len(e.record.watched)} windows of " + (
-                f"{e.record.version} so far"
-            )
-            return Shown(0.0, "", f"measured: {told}" if e.record.watched else "")
+            whose = f"{len(e.record.watched)} windows of {e.record.version} so far"
+            told = f"{', '.join(patterns)}: judged in none of {whose}"
+            return Shown(0.0, "", told if e.record.watched else "")
         bad = [_broken([f], f"window that ends {moment(w.end)}") for w, f in newest.values()]
         window, last = list(newest.values())[-1]
         held = f"{_told(last)} in the window of {e.record.version} that ends {moment(window.end)}"

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from setpoint.documents.record import Record, link, moment, number
 from setpoint.documents.threats import THREATS
 from setpoint.documents.words import finding_row
+from setpoint.domain.account import POLICY
 from setpoint.domain.features import duration_label
 from setpoint.domain.ledger import Entry
 
@@ -48,6 +49,22 @@ def _counted(kind: str, found: list[Entry]) -> Proof:
     last = found[-1]
     told = f"{len(found):,} × {kind.replace('_', ' ')}, last of {last.subject} at {last.time[:16]}"
     return Proof(told, link(last))
+
+
+def acts(*kinds: str) -> Shows:
+    """Of ledger entries of a kind, those that a person is named for; the policy is none."""
+
+    def read(record: Record) -> list[Proof]:
+        found = [e for e in record.of(*kinds) if _person(e)]
+        told = [(kind, [e for e in found if e.kind == kind]) for kind in kinds]
+        return [_counted(f"{kind} by a person", mine) for kind, mine in told if mine]
+
+    return read
+
+
+def _person(entry: Entry) -> str:
+    who = str(entry.evidence.get("person") or entry.evidence.get("by") or "").strip()
+    return "" if who == POLICY else who
 
 
 def findings(*patterns: str) -> Shows:
@@ -201,8 +218,20 @@ def costs(record: Record) -> list[Proof]:
 def policy(record: Record) -> list[Proof]:
     """What an incident leads to."""
     respond = record.project.respond
-    told = f"performance: {respond.performance}, drift: {respond.drift}, fairness: "
-    return [Proof(f"{told}{respond.fairness}", "respond of the project file")]
+    told = f"what an incident leads to: performance: {respond.performance}, drift: "
+    rest = f"{respond.drift}, fairness: {respond.fairness}"
+    return [Proof(f"{told}{rest}", "respond of the project file")]
+
+
+def oversight(record: Record) -> list[Proof]:
+    """What a person may do: what the program offers, and whom approval asks."""
+    rule = record.project.approval
+    asks = f"{rule.persons} named" if record.project.asks_people else "the policy, no person"
+    return [
+        Proof("commands that stop or resume a version or all, override a decision, answer a held "
+              "release or an incident", "setpoint stop, resume, override, release, resolve"),
+        Proof(f"a release is approved by: {asks}", "approval of the project file"),
+    ]  # fmt: skip
 
 
 def attacked(record: Record) -> list[Proof]:

@@ -155,7 +155,7 @@ def test_windows_of_another_version_say_nothing_of_this_one(made: Made) -> None:
     for mine in (blind, unsure):
         found = watched(made, window("v0", passed("ranking")), window("v1", mine, day=1))
         assert found.points == 0
-        assert "ranking, loss_a_day in none of 1 windows of v1 so far" in found.missing
+        assert "ranking, loss_a_day: judged in none of 1 windows of v1 so far" in found.missing
 
 
 @pytest.mark.parametrize("name", ["fairness_sex", "missing_input", "largest_driver"])

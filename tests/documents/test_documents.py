@@ -12,7 +12,7 @@ import pytest
 from setpoint.config import Project
 from setpoint.config.documents import Documents
 from setpoint.documents import publish_documents, write_documents
-from setpoint.documents.ai_act import ANNEX, ARTICLES, ai_act_pack
+from setpoint.documents.ai_act import ANNEX, ARTICLES, BESIDE, ai_act_pack
 from setpoint.documents.datasheet import SECTIONS as OF_DATA
 from setpoint.documents.datasheet import datasheet
 from setpoint.documents.markup import NOT_SHOWN, Document, Missing, Table, to_html, to_markdown
@@ -21,9 +21,10 @@ from setpoint.documents.model_card import model_card
 from setpoint.documents.record import Record, link, number
 from setpoint.documents.statistics import snapshot_statistics
 from setpoint.documents.tier import tier_of
+from setpoint.domain.ledger import link as chained
 from setpoint.errors import BundleError, StateError
 from tests.documents.conftest import HOSTILE, Made
-from tests.stages.small import make_frame
+from tests.stages.small import T0, make_frame
 
 NAMES = ("model-card", "datasheet", "ai-act", "security-map", "assessment")
 
@@ -213,6 +214,52 @@ def test_a_duty_without_evidence_is_not_shown_and_one_with_it_names_entry_and_di
         "1. In the register.",
         "1. documents.declaration of the project file",
     )
+
+
+ARTICLES_OF = "Articles 9 to 15, 17, 19, 72"
+ANNEX_OF = "Technical documentation: Annex IV"
+
+
+def with_entry(record: Record, kind: str, **evidence: str) -> Record:
+    """The record with one more entry in its ledger."""
+    entry = chained(record.entries[-1], T0.isoformat(), kind, record.subject, evidence)
+    return replace(record, entries=(*record.entries, entry))
+
+
+def test_the_policy_oversees_nothing(made: Made) -> None:
+    written = with_documents(made.record, oversight="The team does.")
+    record = with_entry(written, "approved", by="policy")
+    told = cells(ai_act_pack(record), ARTICLES_OF)["Art. 14(1)-(4)"][2]
+    assert told.startswith(f"{NOT_SHOWN}\n{BESIDE}\n1. The team does.") and "×" not in told
+    assert "override a decision" in told and "approved by: the policy, no person" in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "evidence"),
+    [("approved", {"by": "ada"}), ("stopped", {"person": "ada"}), ("overridden", {"person": "ada"}),
+     ("release_answered", {"person": "ada"}), ("incident_resolved", {"person": "ada"})],
+)  # fmt: skip
+def test_an_act_of_a_person_shows_oversight(
+    made: Made, kind: str, evidence: dict[str, str]
+) -> None:
+    told = cells(ai_act_pack(with_entry(made.record, kind, **evidence)), ARTICLES_OF)
+    words = kind.replace("_", " ")
+    assert told["Art. 14(1)-(4)"][2].startswith(f"1. 1 × {words} by a person, last of small/v1")
+
+
+@pytest.mark.parametrize(
+    ("part", "point", "field"),
+    [(ARTICLES_OF, "Art. 9(1)-(2)", "risk_management"), (ANNEX_OF, "Annex IV 5", "risk_management"),
+     (ARTICLES_OF, "Art. 17(1)", "quality_management")],
+)  # fmt: skip
+def test_a_system_of_people_is_shown_by_words_alone(
+    made: Made, part: str, point: str, field: str
+) -> None:
+    told = cells(ai_act_pack(made.record), part)[point]
+    assert told[2].startswith(f"{NOT_SHOWN}\n{BESIDE}\n1. ") and told[3]
+    words = with_documents(made.record, **{field: "In the handbook."})
+    assert cells(ai_act_pack(words), part)[point][2].startswith("1. In the handbook.")
+    assert "class=lone>not shown<br>" in to_html(ai_act_pack(made.record))
 
 
 def test_what_no_window_could_measure_shows_nothing(made: Made) -> None:
