@@ -120,11 +120,12 @@ def ai_act_pack(record: Record) -> Document:
         Part("Technical documentation: Annex IV", (_table(record, ANNEX),)),
     )
     title = f"EU AI Act pack: {record.project.name} {record.version}"
-    return Document("ai-act", title, f"Made of the record up to {record.head}.", parts)
+    about = f"Made of the record up to {record.head}. {record.declared}"
+    return Document("ai-act", title, about, parts)
 
 
 def _tier(record: Record) -> list[Block]:
-    use = record.project.documents.use
+    use = record.today.documents.use
     tier = tier_of(use)
     if use is None or tier is None:
         return [written(record, "use")]

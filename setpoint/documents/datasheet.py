@@ -36,7 +36,7 @@ def datasheet(record: Record, tables: Sequence[TableStatistics]) -> Document:
     parts = tuple(Part(title, tuple(blocks)) for title, blocks in zip(SECTIONS, made, strict=True))
     digest = record.bundle.manifest.snapshot.digest
     title = f"Datasheet: training data of {record.project.name} {record.version}"
-    about = f"Snapshot {digest}. Made of the record up to {record.head}."
+    about = f"Snapshot {digest}. Made of the record up to {record.head}. {record.declared}"
     return Document("datasheet", title, about, parts)
 
 

@@ -50,7 +50,8 @@ def model_card(record: Record) -> Document:
     )
     parts = tuple(Part(title, tuple(blocks)) for title, blocks in zip(SECTIONS, made, strict=True))
     title = f"Model card: {record.project.name} {record.version}"
-    return Document("model-card", title, f"Made of the record up to {record.head}.", parts)
+    about = f"Made of the record up to {record.head}. {record.declared}"
+    return Document("model-card", title, about, parts)
 
 
 def _details(record: Record) -> list[Block]:
@@ -84,7 +85,7 @@ def _details(record: Record) -> list[Block]:
 
 def _use(record: Record) -> list[Block]:
     project, actions = record.project, record.bundle.decision.actions
-    tier = tier_of(project.documents.use)
+    tier = tier_of(record.today.documents.use)
     return [
         written(record, "intended_use"),
         written(record, "users", "Intended users: {}"),
@@ -94,7 +95,7 @@ def _use(record: Record) -> list[Block]:
                 ("predicts", f"{project.target.column} = {project.target.positive}"),
                 ("from the threshold on", actions["positive"]),
                 ("below it", actions["negative"]),
-                ("declared use", (project.documents.use or "").replace("_", " ")),
+                ("declared use", (record.today.documents.use or "").replace("_", " ")),
                 ("tier under the EU AI Act", "" if tier is None else tier.text),
                 ("declared risk tier", project.risk_tier),
             )

@@ -30,6 +30,8 @@ class Proof:
 Shows = Callable[[Record], list[Proof]]
 """Reads a record; nothing to show is an empty list."""
 
+FILE = "of the project file of its training"
+"""Where what is declared is read."""
 MOST = 6
 """Findings that are told one by one; of more, how many there are."""
 
@@ -127,7 +129,7 @@ def words(*fields: str) -> Shows:
     """What a person has written in the project file."""
 
     def read(record: Record) -> list[Proof]:
-        return [Proof(record.words(f), f"documents.{f} of the project file")
+        return [Proof(record.words(f), f"documents.{f} of today's project file")
                 for f in fields if record.words(f)]  # fmt: skip
 
     return read
@@ -189,7 +191,7 @@ def retention(record: Record) -> list[Proof]:
     keep = record.project.decisions.keep
     kept = "" if keep is None else duration_label(int(keep.total_seconds()))
     told = f"decisions are kept for {kept}" if kept else "decisions are never dropped"
-    return [Proof(told, "decisions.keep of the project file")]
+    return [Proof(told, f"decisions.keep {FILE}")]
 
 
 def setpoints(record: Record) -> list[Proof]:
@@ -199,20 +201,20 @@ def setpoints(record: Record) -> list[Proof]:
         f"{number(s.floor if s.floor is not None else s.ceiling)}"
         for name, s in record.project.setpoints.items()
     ]
-    return [Proof("; ".join(found), "setpoints of the project file")]
+    return [Proof("; ".join(found), f"setpoints {FILE}")]
 
 
 def owner(record: Record) -> list[Proof]:
     """Who answers for the model."""
     who = record.project.owner
-    return [Proof(f"{who.team}, {who.contact}", "owner of the project file")]
+    return [Proof(f"{who.team}, {who.contact}", f"owner {FILE}")]
 
 
 def costs(record: Record) -> list[Proof]:
     """What decides the threshold."""
     threshold = number(record.bundle.decision.threshold)
     return [Proof(f"threshold {threshold}, of least cost by the declared costs",
-                  "costs of the project file")]  # fmt: skip
+                  f"costs {FILE}")]  # fmt: skip
 
 
 def policy(record: Record) -> list[Proof]:
@@ -220,7 +222,7 @@ def policy(record: Record) -> list[Proof]:
     respond = record.project.respond
     told = f"what an incident leads to: performance: {respond.performance}, drift: "
     rest = f"{respond.drift}, fairness: {respond.fairness}"
-    return [Proof(f"{told}{rest}", "respond of the project file")]
+    return [Proof(f"{told}{rest}", f"respond {FILE}")]
 
 
 def oversight(record: Record) -> list[Proof]:
@@ -230,7 +232,7 @@ def oversight(record: Record) -> list[Proof]:
     return [
         Proof("commands that stop or resume a version or all, override a decision, answer a held "
               "release or an incident", "setpoint stop, resume, override, release, resolve"),
-        Proof(f"a release is approved by: {asks}", "approval of the project file"),
+        Proof(f"a release is approved by: {asks}", f"approval {FILE}"),
     ]  # fmt: skip
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from setpoint.adapters.mlflow_registry import Run
-from setpoint.config import Project
+from setpoint.config import Project, parse_project
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.incidents import Incident
 from setpoint.domain.ledger import Entry
 from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.outcome import Finding, Verdict
 from setpoint.domain.windows import WindowRecord
-from setpoint.errors import StateError
+from setpoint.errors import ProjectFileError, StateError
 from setpoint.report.events import public
 from setpoint.workspace import Workspace
 
 VERDICTS = ("accepted", "refused")
 """Entries that hold the verdict of the gates."""
+MOST = 8
+"""Fields that are named where today's project file differs."""
 FOLDER = "documents"
 """Where the documents of a version are among the artifacts of its run."""
 
@@ -31,7 +33,9 @@ class Record:
     """The record of one version, and of the project around it.
 
     Attributes:
-        project: The project file.
+        project: The project file as its training kept it; today's where that cannot be read.
+        today: The project file as it is; only what a person writes in ``documents`` is told of it.
+        unread: Why the file of its training cannot be read; empty where it was.
         version: ``v1``, ``v2`` ...
         champion: The version in service, if there is one.
         tags: Of the version in the registry.
@@ -46,6 +50,8 @@ class Record:
     """
 
     project: Project
+    today: Project
+    unread: str
     version: str
     champion: str | None
     tags: Mapping[str, str]
@@ -65,8 +71,36 @@ class Record:
 
     @property
     def personal(self) -> frozenset[str]:
-        """Columns that name a person."""
-        return frozenset(n for n, c in self.project.data.columns.items() if c.personal)
+        """Columns that name a person, by either project file: what is marked late is hidden too."""
+        return frozenset(
+            name
+            for project in (self.project, self.today)
+            for name, column in project.data.columns.items()
+            if column.personal
+        )
+
+    @cached_property
+    def differing(self) -> tuple[str, ...]:
+        """Fields in which today's project file differs from that of the training, but for words."""
+        was, now = (p.model_dump(mode="json", exclude={"documents"})
+                    for p in (self.project, self.today))  # fmt: skip
+        return tuple(_differing(was, now, ""))
+
+    @property
+    def declared(self) -> str:
+        """Where what is declared comes from, for the head of a document."""
+        words = "Words of a person are those of documents in today's project file."
+        if self.unread:
+            told = f"The project file of its training cannot be read ({self.unread}): what is "
+            return f"{told}declared is today's. {words}"
+        if not self.differing:
+            return (
+                f"Declared as in the project file of its training, as today's still has it. {words}"
+            )
+        more = len(self.differing) - MOST
+        named = ", ".join(self.differing[:MOST]) + (f" and {more} more" if more > 0 else "")
+        told = "Declared as in the project file of its training; today's differs in"
+        return f"{told} {named}. {words}"
 
     @cached_property
     def verdict_entry(self) -> Entry | None:
@@ -111,7 +145,16 @@ class Record:
 
     def words(self, field: str) -> str:
         """What a person has written in ``documents`` of the project file; empty for nothing."""
-        return str(getattr(self.project.documents, field) or "").strip()
+        return str(getattr(self.today.documents, field) or "").strip()
+
+
+def _differing(was: Any, now: Any, name: str) -> Iterator[str]:
+    """Dotted names of what differs in two trees of mappings."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys((*was, *now)):
+            yield from _differing(was.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif was != now:
+        yield name
 
 
 def link(entry: Entry) -> str:
@@ -172,8 +215,11 @@ def read_record(workspace: Workspace, version: str) -> Record:
     # Before the entries are read: what is written meanwhile is not vouched for.
     audit = sealing.vouched(workspace)
     state, registry = workspace.state, workspace.registry
+    project, unread = _trained_with(workspace, version)
     return Record(
-        project=workspace.project,
+        project=project,
+        today=workspace.project,
+        unread=unread,
         version=version,
         champion=workspace.champion(),
         tags=registry.tags(version),
@@ -186,6 +232,16 @@ def read_record(workspace: Workspace, version: str) -> Record:
         artifacts=_artifacts(workspace, version),
         quarantined=len(quarantined(workspace)),
     )
+
+
+def _trained_with(workspace: Workspace, version: str) -> tuple[Project, str]:
+    """The project file of a version's training, or today's and why that one cannot be read."""
+    try:
+        _, content = workspace.registry.artifact(version, "project")
+        return parse_project(content.decode("utf-8"), where=f"the project file of {version}"), ""
+    except (StateError, ProjectFileError, UnicodeDecodeError) as err:
+        reason = err.what if isinstance(err, (StateError, ProjectFileError)) else str(err)
+        return workspace.project, " ".join(reason.split())
 
 
 def _artifacts(workspace: Workspace, version: str) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def _column(record: Record, name: str, values: pa.ChunkedArray) -> ColumnStatist
     declared = columns.get(target if name == LABEL else name)
     kind = declared.type if declared is not None else str(values.type)
     missing = values.null_count / max(len(values), 1)
-    personal = declared is not None and declared.personal
+    personal = name in record.personal or (declared is not None and declared.personal)
     told = "personal" if personal else _values(LABEL if name == LABEL else kind, values)
     return ColumnStatistics(name, kind, missing, told)
 

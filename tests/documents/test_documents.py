@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from setpoint.config import Project
+from setpoint.config import Project, load_project
 from setpoint.config.documents import Documents
 from setpoint.documents import publish_documents, write_documents
 from setpoint.documents.ai_act import ANNEX, ARTICLES, BESIDE, ai_act_pack
@@ -18,11 +18,12 @@ from setpoint.documents.datasheet import datasheet
 from setpoint.documents.markup import NOT_SHOWN, Document, Missing, Table, to_html, to_markdown
 from setpoint.documents.model_card import SECTIONS as OF_MODEL
 from setpoint.documents.model_card import model_card
-from setpoint.documents.record import Record, link, number
+from setpoint.documents.record import Record, link, number, read_record
 from setpoint.documents.statistics import snapshot_statistics
 from setpoint.documents.tier import tier_of
 from setpoint.domain.ledger import link as chained
 from setpoint.errors import BundleError, StateError
+from setpoint.workspace import Workspace
 from tests.documents.conftest import HOSTILE, Made
 from tests.stages.small import T0, make_frame
 
@@ -37,8 +38,8 @@ def cells(document: Document, part: str) -> dict[str, tuple[str, ...]]:
 
 def with_documents(record: Record, **words: str) -> Record:
     """The record of a project whose file says these words and no others."""
-    project: Project = record.project.model_copy(update={"documents": Documents(**words)})
-    return replace(record, project=project)
+    project: Project = record.today.model_copy(update={"documents": Documents(**words)})
+    return replace(record, today=project)
 
 
 def test_the_model_card_has_the_nine_sections_of_mitchell_in_order(made: Made) -> None:
@@ -212,7 +213,7 @@ def test_a_duty_without_evidence_is_not_shown_and_one_with_it_names_entry_and_di
     shown = cells(ai_act_pack(with_documents(made.record, **words)), pack.parts[2].title)
     assert shown["Annex IV 8"][2:] == (
         "1. In the register.",
-        "1. documents.declaration of the project file",
+        "1. documents.declaration of today's project file",
     )
 
 
@@ -280,6 +281,59 @@ def test_credit_is_high_risk_and_fraud_is_excepted(made: Made) -> None:
 def test_no_date_of_application_is_printed(made: Made) -> None:
     text = to_markdown(ai_act_pack(made.record))
     assert not re.search(r"\b2 August\b|\b202[4-9]-08-02\b", text)
+
+
+def edited(workspace: Workspace, folder: Path, *changes: tuple[str, str]) -> Workspace:
+    """The same workspace whose project file was edited after the training."""
+    text = workspace.project_file.read_text("utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file = folder / "edited.yaml"
+    file.write_text(text, "utf-8")
+    return replace(workspace, project=load_project(file), project_file=file)
+
+
+def test_a_version_is_documented_by_the_project_file_that_it_was_trained_with(
+    made: Made, tmp_path: Path
+) -> None:
+    changes = (("floor: 0.6", "floor: 0.9"), ("false_negative: 5", "false_negative: 50"))
+    later = edited(made.workspace, tmp_path, *changes, ("# no heading", "Since then."))
+    record = read_record(later, made.candidate.version)
+    card = model_card(record)
+    told = cells(card, "Metrics")
+    assert told["ranking"][2] == "≥ 0.6" and told["false negative"][1] == "5"
+    assert "today's differs in costs.false_negative.fixed, setpoints.ranking.floor." in card.about
+    assert "Since then." in to_markdown(card)
+    assert "documents in today's project file" in card.about
+    shown = cells(ai_act_pack(record), ARTICLES_OF)["Art. 15(1)-(3)"]
+    assert "≥ 0.6" in shown[2] and "setpoints of the project file of its training" in shown[3]
+    assert "as today's still has it" in model_card(made.record).about
+
+
+def test_a_column_that_is_marked_personal_after_the_training_is_hidden(
+    made: Made, tmp_path: Path
+) -> None:
+    later = edited(made.workspace, tmp_path,
+                   ("kind: {type: category", "kind: {personal: true, type: category"))  # fmt: skip
+    record = read_record(later, made.candidate.version)
+    told = {c.name: c.values for t in snapshot_statistics(later, record) for c in t.columns}
+    assert told["kind"] == told["sex"] == "personal"
+
+
+def test_a_training_whose_project_file_cannot_be_read_says_so(made: Made, tmp_path: Path) -> None:
+    registry, version = made.workspace.registry, made.candidate.version
+    (path,) = registry.attached(version, "project")
+    whole, file = registry.read_attached(version, path), tmp_path / Path(path).name
+    try:
+        file.write_bytes(b"version: 1\n")
+        registry.attach(version, "project", [file])
+        record = made.record
+    finally:
+        file.write_bytes(whole)
+        registry.attach(version, "project", [file])
+    assert "The project file of its training cannot be read" in model_card(record).about
+    assert not made.record.unread
 
 
 def test_an_altered_bundle_gets_no_documents(made: Made, tmp_path: Path) -> None:
