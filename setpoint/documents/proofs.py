@@ -240,5 +240,8 @@ def attacked(record: Record) -> list[Proof]:
     """Techniques of the security map that a test attacks."""
     tested = [threat for threat in THREATS if threat.tests]
     files = sorted({test.split("::")[0] for threat in tested for test in threat.tests})
-    told = f"{len(tested)} of {len(THREATS)} ATLAS techniques of the security map have a test"
+    told = (
+        f"{len(tested)} of {len(THREATS)} ATLAS techniques have a test of the program; which "
+        "controls are on for this project is in the security map"
+    )
     return [Proof(told, ", ".join(files))]

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from setpoint.documents.markup import Document, Part, Table, Text
+from setpoint.documents.states import Control, Standing, State
 
+HEADER = ("ATLAS", "technique", "the program offers", "on for this project",
+          "test of the program that attacks it")  # fmt: skip
 NO_TEST = "no test"
 """What the map says where nothing attacks a mitigation."""
 NO_MITIGATION = "no mitigation"
@@ -198,25 +201,42 @@ THREATS = (
 )
 
 
-def security_map(name: str) -> Document:
+def security_map(name: str, version: str, standing: Standing) -> Document:
     """The map as a document.
 
     Args:
         name: Of the project.
+        version: Whose record says what is on.
+        standing: Which controls are on for this project.
     """
     rows = tuple(
-        (t.id, t.name, t.mitigation or NO_MITIGATION, "\n".join(t.tests) or NO_TEST)
+        (t.id, t.name, t.mitigation or NO_MITIGATION, _here(standing.get(t.id, ())),
+         "\n".join(t.tests) or NO_TEST)
         for t in THREATS
-    )
+    )  # fmt: skip
     attacked = sum(bool(t.tests) for t in THREATS)
+    states = [c.state for controls in standing.values() for c in controls]
+    counted = ", ".join(f"{states.count(state)} {state}" for state in State)
     parts = (
         Part(
             "Techniques",
             (
-                Text(f"{attacked} of {len(THREATS)} techniques have a test that attacks them."),
-                Table(("ATLAS", "technique", "mitigation", "test that attacks it"), rows),
+                Text(
+                    f"{attacked} of {len(THREATS)} techniques have a test of the program that "
+                    "attacks what it offers against them; that says nothing about this project."
+                ),
+                Text(f"Of {len(states)} controls of this project: {counted}."),
+                Table(HEADER, rows),
             ),
         ),
     )
-    about = "MITRE ATLAS techniques that apply to a tabular decision service."
+    about = (
+        "MITRE ATLAS techniques that apply to a tabular decision service. What is on here: by "
+        f"today's project file, environment and the record of {version}."
+    )
     return Document("security-map", f"Security map: {name}", about, parts)
+
+
+def _here(controls: tuple[Control, ...]) -> str:
+    told = [f"{c.state}: {c.told}" for c in controls]
+    return "\n".join(told) or f"{State.UNKNOWN}: nothing tells"

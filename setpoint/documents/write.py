@@ -12,6 +12,7 @@ from setpoint.documents.datasheet import datasheet
 from setpoint.documents.markup import Document
 from setpoint.documents.model_card import model_card
 from setpoint.documents.record import FOLDER, documented_version, read_record
+from setpoint.documents.standing import standing
 from setpoint.documents.statistics import snapshot_statistics
 from setpoint.documents.threats import security_map
 from setpoint.workspace import Workspace
@@ -47,10 +48,11 @@ def write_documents(
         BundleError: Its bundle was altered.
     """
     about = documented_version(workspace, version)
+    record = read_record(workspace, about)
     documents = [
         *documents_of(workspace, about),
-        ai_act_pack(read_record(workspace, about)),
-        security_map(workspace.project.name),
+        ai_act_pack(record),
+        security_map(workspace.project.name, about, standing(workspace, record)),
         assessment_document(workspace.project.name, assess(workspace)),
     ]
     return {file: one for one in documents for file in markup.write(one, folder)}
