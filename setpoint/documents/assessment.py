@@ -120,12 +120,13 @@ def _scored(test: TestCase, evidence: Evidence | None, fault: str) -> Scored:
     return Scored(test.name, shown.points, shown.evidence, missing)
 
 
-def assessment_document(name: str, found: Assessment) -> Document:
+def assessment_document(name: str, found: Assessment, beside: str = "") -> Document:
     """The assessment as a document.
 
     Args:
         name: Of the project.
         found: What was found.
+        beside: Version that the documents beside it are about; it is said if it is another one.
     """
     sums = ", ".join(f"{section} {points:g}" for section, points in found.sums.items())
     level: list[Block] = [Text(f"Level {found.level.number}: {found.level.name}.")]
@@ -146,7 +147,10 @@ def assessment_document(name: str, found: Assessment) -> Document:
         ),
     )
     about = f"From what the last runs left; version {found.about or 'none'}."
-    return Document("assessment", f"Assessment: {name}", about, parts)
+    if beside and beside != found.about:
+        about += f" It is of the loop as it stands; the documents beside it are about {beside}."
+    title = f"Assessment: {name} {found.about}".rstrip()
+    return Document("assessment", title, about, parts)
 
 
 def _table(tests: tuple[Scored, ...]) -> Table:

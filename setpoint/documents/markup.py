@@ -19,7 +19,7 @@ color:#59636e;white-space:normal}td:nth-child(2){min-width:11rem}p{white-space:p
 NOT_SHOWN = "not shown"
 """What a table says where there is nothing to show."""
 
-_MARKS = re.compile(r"([\\`*\[\]|<>&])")
+_MARKS = re.compile(r"([\\`*~\[\]|<>&])")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,10 @@ def _plain(text: str) -> str:
 
 def _paragraph(text: str) -> str:
     """The same of a line of its own, which is no heading and no item of a list either."""
-    found = re.match(r"(#+|[+-]|\d+[.)])(?=\s|$)", plain := _plain(text))
+    plain = _plain(text)
+    if re.match(r"(=+|-+|_+)(\s|$|[-_ ]*$)", plain):  # a line under a heading, or a rule
+        return f"\\{plain}"
+    found = re.match(r"(#+|[+-]|\d+[.)])(?=\s|$)", plain)
     if found is None:
         return plain
     last = found.end() - 1

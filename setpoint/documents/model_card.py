@@ -15,6 +15,7 @@ from setpoint.documents.words import (
     written,
 )
 from setpoint.domain.features import duration_label
+from setpoint.domain.gates.slices import NAME as SLICES
 from setpoint.domain.windows import WindowRecord
 
 SECTIONS = (
@@ -106,13 +107,16 @@ def _use(record: Record) -> list[Block]:
 
 def _factors(record: Record) -> list[Block]:
     data, release = record.project.data, record.project.release
-    sliced = dict.fromkeys(f.slice for f in record.findings if f.slice)
+    groups = [f for f in record.findings if f.name.startswith("fairness_")]
+    judged = dict.fromkeys(f.name.removeprefix("fairness_") for f in groups)
+    slices = dict.fromkeys(f.slice for f in record.findings if f.name == SLICES and f.slice)
     return [
         facts(
             (
                 ("protected groups", ", ".join(data.protected)),
                 ("segments told apart in a release", ", ".join(release.segments)),
-                ("parts of the rows with a finding", ", ".join(sliced)),
+                ("groups judged for fairness", ", ".join(judged)),
+                ("slices judged beside the champion", ", ".join(slices) or "none"),
                 ("columns that name a person", ", ".join(sorted(record.personal))),
                 ("decided for", ", ".join(data.entities)),
             )
@@ -122,13 +126,14 @@ def _factors(record: Record) -> list[Block]:
 
 def _metrics(record: Record) -> list[Block]:
     project, gates = record.project, record.project.gates
+    metrics = ", ".join(gates.fairness.metric)
     return [
         table(("setpoint", "metric", "holds", "error rate"), setpoint_rows(project), ""),
         table(("outcome", "costs"), cost_rows(project), ""),
         facts(
             (
                 ("decision threshold", number(record.bundle.decision.threshold)),
-                ("fairness", f"{gates.fairness.metric} ≥ {number(gates.fairness.floor)}, groups "
+                ("fairness", f"{metrics} ≥ {number(gates.fairness.floor)}, groups "
                  f"of {gates.fairness.min_group} or more"),
                 ("chance of promoting an equally good model", number(gates.error_rate)),
                 ("rows that a gate needs", f"{gates.min_sample:,}"),
@@ -182,8 +187,8 @@ def _analyses(record: Record) -> list[Block]:
     return [
         Text(verdict_line(record)),
         findings_table(judged(record.findings, slices=False), "No finding about all rows."),
-        Text("By group and slice:"),
-        findings_table(judged(record.findings, slices=True), "No finding about a part of them."),
+        Text("By group, slice or input:"),
+        findings_table(judged(record.findings, slices=True), "No finding about one of them."),
         Text("On the rows that judge:"),
         facts((n, number(v)) for n, v in quality.items()),
         *_served(record),

@@ -53,7 +53,7 @@ def write_documents(
         *documents_of(workspace, about),
         ai_act_pack(record),
         security_map(workspace.project.name, about, standing(workspace, record)),
-        assessment_document(workspace.project.name, assess(workspace)),
+        assessment_document(workspace.project.name, assess(workspace), about),
     ]
     return {file: one for one in documents for file in markup.write(one, folder)}
 

@@ -13,9 +13,19 @@ from setpoint.config import Project, load_project
 from setpoint.config.documents import Documents
 from setpoint.documents import publish_documents, write_documents
 from setpoint.documents.ai_act import ANNEX, ARTICLES, BESIDE, ai_act_pack
+from setpoint.documents.assessment import assessment_document, judge_evidence
 from setpoint.documents.datasheet import SECTIONS as OF_DATA
 from setpoint.documents.datasheet import datasheet
-from setpoint.documents.markup import NOT_SHOWN, Document, Missing, Table, to_html, to_markdown
+from setpoint.documents.markup import (
+    NOT_SHOWN,
+    Document,
+    Missing,
+    Part,
+    Table,
+    Text,
+    to_html,
+    to_markdown,
+)
 from setpoint.documents.model_card import SECTIONS as OF_MODEL
 from setpoint.documents.model_card import model_card
 from setpoint.documents.record import Record, link, number, read_record
@@ -25,6 +35,7 @@ from setpoint.domain.ledger import link as chained
 from setpoint.errors import BundleError, StateError
 from setpoint.workspace import Workspace
 from tests.documents.conftest import HOSTILE, Made
+from tests.documents.full import passed
 from tests.stages.small import T0, make_frame
 
 NAMES = ("model-card", "datasheet", "ai-act", "security-map", "assessment")
@@ -169,6 +180,39 @@ def test_words_are_no_markdown(made: Made) -> None:
     assert re.sub(r"\\(.)", r"\1", line) == HOSTILE
     assert not re.search(r"(?<!\\)[|<`\[]", line)
     assert "\n\\# no heading\n" in text
+
+
+@pytest.mark.parametrize(
+    "line", ["~~~", "=====", "```python", "-----", "- - -", "___", "=", "~~x~~"]
+)
+def test_a_line_of_words_is_no_fence_heading_or_rule(line: str) -> None:
+    text = f"Above.\n{line}\nBelow."
+    document = Document("d", "t", "a", (Part("p", (Text(text),)),))
+    written = to_markdown(document).split("Above.\n")[1].split("\nBelow.")[0]
+    assert written.startswith("\\") and re.sub(r"\\(.)", r"\1", written) == line
+    assert not re.search(r"(?<!\\)[~`]", written)
+
+
+def test_the_card_names_metrics_groups_and_slices_for_what_they_are(made: Made) -> None:
+    record = made.record
+    found = [replace(passed("missing_input"), slice="amount"),
+             replace(passed("fairness_sex"), slice="adverse_ratio"),
+             replace(passed("costs_more_in_slice"), slice="kind=a")]  # fmt: skip
+    record.__dict__["findings"] = tuple(found)
+    card = model_card(record)
+    assert cells(card, "Metrics")["fairness"][1].startswith("equal_opportunity_ratio ≥ 0.5, groups")
+    told = cells(card, "Factors")
+    assert told["groups judged for fairness"][1] == "sex"
+    assert told["slices judged beside the champion"][1] == "kind=a"
+    assert "parts of the rows with a finding" not in told
+
+
+def test_an_assessment_says_which_version_it_is_of_beside_documents_of_another() -> None:
+    found = replace(judge_evidence(None), about="v2")
+    told = assessment_document("small", found, "v1")
+    assert told.title == "Assessment: small v2"
+    assert "the documents beside it are about v1" in told.about
+    assert "beside it" not in assessment_document("small", found, "v2").about
 
 
 def test_a_table_of_markdown_has_as_many_cells_in_each_row(made: Made) -> None:
