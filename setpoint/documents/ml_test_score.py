@@ -12,7 +12,7 @@ from datetime import datetime
 
 from setpoint.documents.evidence import SEARCHED, Evidence
 from setpoint.documents.record import evidence_findings, link, moment, number
-from setpoint.domain.account import POLICY
+from setpoint.domain.approval import POLICY
 from setpoint.domain.gates.slices import NAME as SLICES
 from setpoint.domain.ledger import Entry
 from setpoint.domain.outcome import Finding, Outcome

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from setpoint.documents.record import Record, link, moment, number
 from setpoint.documents.threats import THREATS
 from setpoint.documents.words import finding_row
-from setpoint.domain.account import POLICY
+from setpoint.domain.approval import POLICY
 from setpoint.domain.features import duration_label
 from setpoint.domain.ledger import Entry
 

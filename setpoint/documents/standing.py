@@ -120,6 +120,7 @@ def _watch(record: Record) -> Control:
 
 
 def _ledger(record: Record) -> Control:
-    signed = bool(record.entries) and all(entry.key for entry in record.entries)
-    told = "the ledger's chain is whole and every entry names the key that signed it"
-    return _is(signed and record.broken is None, told, f"{told}: not so")
+    audit = record.audit
+    whole = audit.entries > 0 and audit.signed == audit.entries and not audit.breaks
+    told = "chain, signatures and seals of the ledger hold"
+    return _is(whole, told, f"{told}: not so, {audit.told}")
