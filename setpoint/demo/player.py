@@ -61,7 +61,7 @@ class Player:
                 self._rehearse(day)
                 if self._over(day):
                     return
-                spare = self.script.seconds_a_day * TICK - (time.monotonic() - began)
+                spare = self._seconds_a_day() * TICK - (time.monotonic() - began)
                 await asyncio.sleep(max(0.0, spare))
 
     def _ticks(self) -> Iterator[tuple[float, np.ndarray[Any, np.dtype[np.int64]]]]:
@@ -121,6 +121,10 @@ class Player:
             table = labels_table(self.world, rows, self._known[rows])
             write_batch(root / "labels", f"{day:06d}", table)
         self._undelivered = rows[:0]
+
+    def _seconds_a_day(self) -> float:
+        healed = "healed" in self.played.days
+        return self.script.seconds_a_day_healed if healed else self.script.seconds_a_day
 
     def _rehearse(self, day: float) -> None:
         """Have a roll-back from the healed champion rehearsed; again, if it was not possible."""

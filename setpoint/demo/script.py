@@ -39,6 +39,7 @@ class Script:
         longest: Days of streaming after which the demo gives up.
         quiet: Days streamed where nothing drifts.
         seconds_a_day: Wall time of an event day.
+        seconds_a_day_healed: The same once the healed champion serves, until its labels have come.
     """
 
     seed: int = 0
@@ -46,12 +47,13 @@ class Script:
     strategy: str = "canary"
     history: int = 60
     drift_after: int = 5
-    after: int = 6
+    after: int = 22
     drill_after: int = 2
-    patience: int = 15
+    patience: int = 30
     longest: int = 75
     quiet: int = 30
     seconds_a_day: float = 3.6
+    seconds_a_day_healed: float = 2.0
 
 
 def event_time(world: World, day: float) -> datetime:

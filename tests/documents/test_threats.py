@@ -14,6 +14,7 @@ from setpoint.documents.standing import standing
 from setpoint.documents.states import State
 from setpoint.documents.threats import NO_TEST, THREATS, security_map
 from setpoint.domain.ledger import Break
+from setpoint.domain.ledger_audit import Audit
 from setpoint.serving.keys import new_key
 from tests.documents.conftest import Made
 
@@ -70,7 +71,7 @@ def test_controls_follow_configuration_and_record(made: Made) -> None:
     unsigned = replace(made.record, bundle=replace(made.record.bundle, signature=None))
     manipulated = standing(made.workspace, unsigned)["AML.T0018"][0]
     assert manipulated.state == State.OFF and "no signature" in manipulated.told
-    cut = replace(made.record, broken=Break(1, "edited"))
+    cut = replace(made.record, audit=Audit(9, 9, 1, (Break(1, "edited"),)))
     assert standing(made.workspace, cut)["AML.T0031"][1].state == State.OFF
 
 
