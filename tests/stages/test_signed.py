@@ -13,10 +13,11 @@ from setpoint.domain.signatures import SIGNATURE
 from setpoint.errors import BundleError, DataError, StateError
 from setpoint.stages import release, train
 from setpoint.stages.ingest import ingest
+from setpoint.stages.signed import check_signed
 from setpoint.workspace import Workspace
 from tests.serving.test_bundle_format import write
 from tests.stages.releasing import two_versions
-from tests.stages.small import deliver, make_frame, make_workspace, stored
+from tests.stages.small import T0, deliver, make_frame, make_workspace, stored
 
 
 @pytest.fixture
@@ -136,3 +137,38 @@ def test_a_bundle_signed_by_a_key_that_was_replaced_is_released(tmp_path: Path) 
     workspace, _, _ = two_versions(tmp_path)
     workspace.state.rotate_key(workspace.clock.now(), "ann")
     assert release.begin(workspace, "v2", "manual", "a run").challenger == "v2"
+
+
+def _put_in_place_of(workspace: Workspace, old: str, new: str) -> None:
+    """Whole and signed, the bundle of one version in the folder of another; the tag agrees."""
+    shutil.rmtree(workspace.bundle(old))
+    shutil.copytree(workspace.bundle(new), workspace.bundle(old))
+    workspace.registry.tag(old, "bundle_digest", workspace.registry.digest(new))
+
+
+def test_a_signed_bundle_of_one_version_is_not_released_as_another(tmp_path: Path) -> None:
+    workspace, _, runtime = two_versions(tmp_path)
+    _put_in_place_of(workspace, "v2", "v1")
+    with pytest.raises(BundleError, match="the bundle of v2 was made as v1") as caught:
+        release.begin(workspace, "v2", "manual", "a run")
+    assert caught.value.where == str(workspace.bundle("v2")) and "restore" in caught.value.fix
+    assert workspace.state.release("v2") is None and "v2" not in runtime.endpoints()
+
+
+@pytest.mark.parametrize("kind", ["accepted", "fallback_ready"])
+def test_a_signed_bundle_that_the_ledger_does_not_name_is_not_released(
+    tmp_path: Path, kind: str
+) -> None:
+    workspace, _, _ = two_versions(tmp_path)
+    told = {"bundle": workspace.registry.digest("v2")}
+    entry = workspace.state.record(T0, kind, "small/v2", told)
+    workspace.state.record(T0, "accepted", "small/v1", {"bundle": "0" * 64})  # of another version
+    check_signed(workspace, "v2")
+    shutil.rmtree(workspace.bundle("v2"))
+    changed = {"version": "v2", "parameters": {"max_iter": 21}, "sign": workspace.sign}
+    manifest = write(workspace.bundle("v2"), **changed)
+    workspace.registry.tag("v2", "bundle_digest", manifest.digest)
+    with pytest.raises(BundleError, match=f"not the one of ledger entry {entry.seq} [(]{kind}[)]"):
+        check_signed(workspace, "v2")
+    workspace.state.record(T0, kind, "small/v2", {"bundle": manifest.digest})  # judged since
+    check_signed(workspace, "v2")
