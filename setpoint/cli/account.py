@@ -32,11 +32,13 @@ def rebuild(
 
     made = again(workspace_of(project, root, "audit"), version)
     for name, expected in made.expected.items():
+        if name not in made.found:
+            continue
         found = made.found[name]
         word = "equal" if found == expected else f"differs, now {found[:16]}"
         console.print(f"  {name:14} {expected[:16]} {word}", markup=False)
-    told = f"{version}: trained again on {made.rows:,} rows in {made.seconds:.1f} s; {made.reason}"
-    console.print(told, markup=False, soft_wrap=True)
+    took = f"trained again on {made.rows:,} rows in {made.seconds:.1f} s; " if made.found else ""
+    console.print(f"{version}: {took}{made.reason}", markup=False, soft_wrap=True)
     if not made.equal:
         console.print("[red]not equal to the record[/red]")
         raise typer.Exit(1)
@@ -139,7 +141,7 @@ def between(
         for name, values in getattr(found, part).items():
             table.add_row(part, name, *(_told(value) for value in values))
     console.print(table if table.row_count else "nothing that is recorded differs")
-    for line in found.project:
+    for line in (*found.project, *found.uncovered):
         console.print(line, markup=False, soft_wrap=True)
     console.print("metrics are of the rows that judged each, so of different ones", style="dim")
 

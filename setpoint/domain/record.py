@@ -19,6 +19,8 @@ from setpoint.domain.split import Split
 from setpoint.domain.training import Rows
 
 RECORD = "record.json"
+UNCOVERED = "project file: not covered by the record's digest"
+"""What is said of a record that was made before it had the digest of the project file."""
 
 Span = tuple[datetime, datetime]
 
@@ -72,6 +74,7 @@ class TrainingRecord:
         exploration: Digest of the weights of rows that stand for others (``exploration_digest``).
         rows: Of each part of the split.
         conditions: What it ran on.
+        project: SHA-256 of the bytes of the project file, hex; empty in records of before it.
     """
 
     events: int
@@ -82,6 +85,7 @@ class TrainingRecord:
     exploration: str
     rows: dict[str, RowsDigest]
     conditions: Conditions
+    project: str = ""
 
     def to_json(self) -> bytes:
         """Canonical JSON; ``plain.from_plain`` reads it back."""
@@ -91,6 +95,25 @@ class TrainingRecord:
     def digest(self) -> str:
         """SHA-256 of the record, hex."""
         return hashlib.sha256(self.to_json()).hexdigest()
+
+
+def project_digest(content: bytes) -> str:
+    """SHA-256 of a project file's bytes, hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def project_differs(record: TrainingRecord, found: bytes) -> str:
+    """How a project file is not the one that the record names; empty where nothing shows it.
+
+    Args:
+        record: Of the training.
+        found: Bytes of the project file that is kept beside it.
+    """
+    digest = project_digest(found)
+    if record.project in ("", digest):
+        return ""
+    was = record.project
+    return f"project file: digest {_short(digest, was)}, recorded {_short(was, digest)}"
 
 
 def split_digests(split: Split) -> dict[str, RowsDigest]:

@@ -6,6 +6,7 @@ Decisions are counted by the store, so an answer takes seconds however many ther
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from setpoint.domain.findings import Finding
 from setpoint.domain.ledger import Entry
 from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.plain import from_plain, parse_json, to_plain
-from setpoint.domain.record import RECORD, TrainingRecord
+from setpoint.domain.record import RECORD, UNCOVERED, TrainingRecord, project_differs
 from setpoint.errors import DataError, StateError
 from setpoint.ports import DecisionCount, DecisionQuery
 from setpoint.stages import sealing
@@ -135,6 +136,7 @@ class Comparison:
         conditions: Commit, environment, Python, machine, threads.
         metrics: Each on the rows that judged it, so on others.
         project: Lines of the project file that differ, as a unified diff.
+        uncovered: Of which version no digest vouches for the project file.
     """
 
     old: str
@@ -146,6 +148,7 @@ class Comparison:
     conditions: dict[str, tuple[Any, Any]]
     metrics: dict[str, tuple[Any, Any]]
     project: tuple[str, ...]
+    uncovered: tuple[str, ...]
 
 
 def at(workspace: Workspace, moment: datetime) -> Standing:
@@ -251,6 +254,14 @@ def _bundle(workspace: Workspace, name: str) -> Bundle:
 
 def _record(workspace: Workspace, name: str) -> TrainingRecord:
     _, content = workspace.registry.artifact(name, "record")
+    digest = hashlib.sha256(content).hexdigest()
+    told = workspace.registry.tags(name).get("record", digest)  # the first records have no tag
+    if told != digest:
+        raise StateError(
+            f"the record of {name} was altered: digest {digest[:16]}, registered {told[:16]}",
+            where=f"artifact record of {name} in MLflow",
+            fix="restore MLflow's artifacts from a backup",
+        )
     return from_plain(TrainingRecord, parse_json(content, RECORD), RECORD)
 
 
@@ -292,16 +303,15 @@ def compare(workspace: Workspace, old: str, new: str) -> Comparison:
         new: Another one.
 
     Raises:
-        StateError: There is no such version, or its record cannot be read.
+        StateError: There is no such version, or its record cannot be read or was altered.
         BundleError: A bundle is gone or altered.
     """
     bundles = [_bundle(workspace, name) for name in (old, new)]
     records = [_record(workspace, name) for name in (old, new)]
     manifests = [bundle.manifest for bundle in bundles]
     pairs = list(zip(manifests, records, strict=True))
-    was, now = (
-        workspace.registry.artifact(name, "project")[1].decode().splitlines() for name in (old, new)
-    )
+    pair = tuple(zip((old, new), records, strict=True))
+    was, now = (_project_file(workspace, name, record) for name, record in pair)
     diff = difflib.unified_diff(was, now, old, new, lineterm="", n=1)
     return Comparison(
         old,
@@ -313,7 +323,24 @@ def compare(workspace: Workspace, old: str, new: str) -> Comparison:
         account.changed(*(_conditions(m, r) for m, r in pairs)),
         account.changed(*(workspace.registry.metrics(name) for name in (old, new))),
         tuple(diff),
+        tuple(f"{name}: {UNCOVERED}" for name, record in pair if not record.project),
     )
+
+
+def _project_file(workspace: Workspace, name: str, record: TrainingRecord) -> list[str]:
+    """Lines of the project file that a version was trained with.
+
+    Raises:
+        StateError: It is gone, or is not the one that the record names.
+    """
+    _, content = workspace.registry.artifact(name, "project")
+    if altered := project_differs(record, content):
+        raise StateError(
+            f"the project file in the record of {name} was altered: {altered}",
+            where=f"artifact project of {name} in MLflow",
+            fix="restore MLflow's artifacts from a backup",
+        )
+    return content.decode().splitlines()
 
 
 def _data_changed(old: Data, new: Data) -> dict[str, tuple[Any, Any]]:

@@ -22,11 +22,13 @@ from setpoint.domain.bundle import MODEL, Knots, Manifest, read_bundle, request_
 from setpoint.domain.plain import canonical_json, from_plain, parse_json, to_plain
 from setpoint.domain.record import (
     RECORD,
+    UNCOVERED,
     Conditions,
     RowsDigest,
     TrainingRecord,
     conditions_differ,
     exploration_digest,
+    project_differs,
     rows_differ,
     split_digests,
 )
@@ -54,11 +56,13 @@ class Recorded:
         manifest: Of its bundle.
         record: What the manifest does not say.
         project: Text of its project file.
+        altered: How that is not the project file of the training; empty where nothing shows it.
     """
 
     manifest: Manifest
     record: TrainingRecord
     project: str
+    altered: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,12 @@ class Rebuilt:
     Attributes:
         version: Which.
         expected: SHA-256 by file, as the bundle has it.
-        found: The same of the rebuild.
-        causes: What makes training differ that did: data, rows, code, packages, machine.
+        found: The same of the rebuild; empty where nothing was trained from an altered record.
+        causes: What makes training differ that did: project file, data, rows, code, packages,
+            machine.
         rows: Rows that train and tune.
         seconds: Wall time of the clean process.
+        sound: Whether project file and data are those that the record names.
     """
 
     version: str
@@ -118,6 +124,8 @@ class Rebuilt:
         if self.equal:
             also = f" (and yet: {why})" if why else ""
             return f"{MODEL} has the same digest {self.expected[MODEL][:16]}{also}"
+        if not self.found:
+            return f"not trained again: {why}"
         what = f"differs in {', '.join(self.differing)}" if self.differing else "from other data"
         return f"{what}: {why or 'nothing that is recorded tells why'}"
 
@@ -159,11 +167,14 @@ def read_record(workspace: Workspace, version: str) -> Recorded:
             fix="it was altered after training: restore both from a backup, or train again",
         )
     record = from_plain(TrainingRecord, parse_json(content, RECORD), RECORD)
-    return Recorded(manifest, record, project.decode())
+    altered = project_differs(record, project)
+    return Recorded(manifest, record, project.decode(errors="replace"), altered)
 
 
 def rebuild(workspace: Workspace, version: str, seconds: float = SECONDS) -> Rebuilt:
     """Train a version again from its record in a clean process, and compare.
+
+    From a project file that was altered nothing is trained: the answer is that it is not equal.
 
     Args:
         workspace: The project.
@@ -176,6 +187,10 @@ def rebuild(workspace: Workspace, version: str, seconds: float = SECONDS) -> Reb
         PlatformError: It could not be trained again; says why.
     """
     recorded = read_record(workspace, version)
+    expected = {name: recorded.manifest.files[name] for name in COMPARED}
+    if recorded.altered:
+        rows = sum(part.rows for part in recorded.record.rows.values())
+        return Rebuilt(version, expected, {}, (recorded.altered,), rows, 0.0, sound=False)
     task = {
         "project_file": str(workspace.project_file),
         "snapshots": workspace.project.data.snapshots,
@@ -187,7 +202,6 @@ def rebuild(workspace: Workspace, version: str, seconds: float = SECONDS) -> Reb
     answer = run_module("setpoint.stages.rebuild", json.dumps(task), variables, seconds)
     took = time.monotonic() - began
     remade = from_plain(Remade, json.loads(answer.splitlines()[-1]), "rebuild")
-    expected = {name: recorded.manifest.files[name] for name in COMPARED}
     rows = sum(part.rows for part in remade.rows.values())
     sound = remade.snapshot == recorded.manifest.snapshot.digest
     return Rebuilt(version, expected, remade.files, _causes(recorded, remade), rows, took, sound)
@@ -196,7 +210,7 @@ def rebuild(workspace: Workspace, version: str, seconds: float = SECONDS) -> Reb
 def _causes(recorded: Recorded, remade: Remade) -> tuple[str, ...]:
     was = recorded.record
     data = recorded.manifest.snapshot.digest
-    told = []
+    told = [] if was.project else [UNCOVERED]
     if remade.snapshot != data:
         told.append(f"data: the snapshot has digest {remade.snapshot[:16]}, recorded {data[:16]}")
     if remade.exploration != was.exploration:

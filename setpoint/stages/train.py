@@ -26,7 +26,13 @@ from setpoint.domain.gates.judged import Judged, judge
 from setpoint.domain.metrics import average_precision, roc_auc
 from setpoint.domain.multivariate import sample
 from setpoint.domain.profile import build_profile
-from setpoint.domain.record import RECORD, TrainingRecord, exploration_digest, split_digests
+from setpoint.domain.record import (
+    RECORD,
+    TrainingRecord,
+    exploration_digest,
+    project_digest,
+    split_digests,
+)
 from setpoint.domain.split import TUNE_POSITIVES, Split, split_rows
 from setpoint.domain.training import (
     Parameters,
@@ -327,6 +333,7 @@ def _made_from(workspace: Workspace, training: Training, snapshot: Ingested) -> 
         exploration=exploration_digest(training.split),
         rows=split_digests(training.split),
         conditions=conditions(),
+        project=project_digest(workspace.project_file.read_bytes()),
     )
 
 

@@ -14,6 +14,8 @@ from setpoint.domain.record import (
     Conditions,
     TrainingRecord,
     conditions_differ,
+    project_differs,
+    project_digest,
     rows_differ,
     rows_digest,
 )
@@ -34,11 +36,29 @@ def test_a_record_is_read_back_as_it_was_written() -> None:
         exploration="none",
         rows={"fit": rows_digest(ROWS)},
         conditions=CONDITIONS,
+        project=project_digest(b"name: small"),
     )
     for record in (whole, replace(whole, judged_since=None, broken=())):
         again = from_plain(TrainingRecord, json.loads(record.to_json()))
         assert again == record and again.digest == record.digest
     assert whole.digest != replace(whole, judged_since=None).digest
+    assert whole.digest != replace(whole, project="").digest
+
+
+def test_a_project_file_of_another_byte_differs_from_the_recorded_one() -> None:
+    text = b"name: small\n"
+    record = TrainingRecord(1, 1, MOMENT, None, (), "none", {}, CONDITIONS, project_digest(text))
+    assert project_differs(record, text) == ""
+    told = project_differs(record, text + b"#")
+    assert told.startswith("project file: digest ") and record.project[:16] in told
+
+
+def test_a_record_of_before_the_digest_is_read_and_shows_no_difference() -> None:
+    record = TrainingRecord(1, 1, MOMENT, None, (), "none", {}, CONDITIONS)
+    old = json.loads(record.to_json())
+    del old["project"]
+    assert from_plain(TrainingRecord, old) == record
+    assert project_differs(record, b"anything") == ""
 
 
 def test_the_same_rows_do_not_differ() -> None:

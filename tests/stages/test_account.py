@@ -227,12 +227,35 @@ def test_what_changed_between_two_versions(story: Story) -> None:
     assert {"digest", "snapshot"} <= set(found.data) and "roc_auc" in found.metrics
     assert "commit" not in found.conditions  # the same, so left out
     assert any(line.startswith("+") and "weekday" in line for line in found.project)
+    assert found.uncovered == ()
 
 
 def test_a_version_is_equal_to_itself(story: Story) -> None:
     found = account.compare(story.workspace, "v1", "v1")
     parts = (found.data, found.parameters, found.features, found.decision, found.conditions)
     assert parts == ({}, {}, {}, {}, {}) and found.metrics == {} and found.project == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "word"),
+    [
+        ("project", "the project file in the record of v1 was altered: project file: digest"),
+        ("record", "the record of v1 was altered: digest"),
+    ],
+)
+def test_an_altered_record_is_not_compared(
+    story: Story, monkeypatch: pytest.MonkeyPatch, folder: str, word: str
+) -> None:
+    original = story.workspace.registry.artifact
+
+    def planted(name: str, wanted: str) -> tuple[str, bytes]:
+        file, content = original(name, wanted)
+        return file, content + (b" " if (name, wanted) == ("v1", folder) else b"")
+
+    monkeypatch.setattr(story.workspace.registry, "artifact", planted)
+    with pytest.raises(StateError, match=word) as told:
+        account.compare(story.workspace, "v1", "v2")
+    assert "backup" in told.value.fix
 
 
 def test_an_unknown_version_is_one_clear_error(story: Story) -> None:

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from setpoint.adapters.mlflow_registry import Registry
 from setpoint.cli import app
 from setpoint.domain.bundle import MODEL, canonical_json, read_bundle, write_bundle
 from setpoint.domain.findings import Finding, Outcome, Verdict, check_value, not_measured
 from setpoint.domain.gates.judged import judge
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
+from setpoint.domain.record import UNCOVERED
 from setpoint.errors import StateError
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.rebuild import rebuild_findings
@@ -181,6 +183,36 @@ def test_an_altered_record_is_an_error_and_no_pass(made: Made) -> None:
     made.workspace.registry.tag(version, "record", "0" * 64)
     with pytest.raises(StateError, match="contradicts itself: record 0000"):
         rebuild(made.workspace, version)
+
+
+def test_from_an_altered_project_file_nothing_is_rebuilt_and_it_is_named(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, original = republish(made), made.workspace.registry.artifact
+
+    def planted(name: str, folder: str) -> tuple[str, bytes]:
+        file, content = original(name, folder)
+        added = b"\n# another byte \xff" if (name, folder) == (version, "project") else b""
+        return file, content + added
+
+    monkeypatch.setattr(made.workspace.registry, "artifact", planted)
+    found = rebuild(made.workspace, version)
+    assert not found.equal and not found.found
+    assert found.reason.startswith("not trained again: project file: digest ")
+    candidate = replace(made.candidate, version=version)
+    [finding] = rebuild_findings(replace(made, candidate=candidate).case(HELD))
+    assert finding.outcome == Outcome.FAILED and "not equal; not trained again" in finding.reason
+    where = ["--project", str(made.workspace.project_file), "--root", str(made.workspace.root)]
+    monkeypatch.setattr(Registry, "artifact", lambda _, *asked: planted(*asked))
+    result = CliRunner().invoke(app, ["rebuild", version, *where])
+    assert result.exit_code == 1 and "not equal to the record" in result.output
+
+
+def test_a_record_of_before_the_digest_of_the_project_file_says_that_none_covers_it(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = rebuild(made.workspace, altered(monkeypatch, made, lambda c: c.pop("project")))
+    assert found.equal and found.causes == (UNCOVERED,)
 
 
 def test_what_a_training_ran_on_is_named_and_not_held_against_equal_bytes(

@@ -29,6 +29,7 @@ def rebuild_findings(case: Case) -> list[Finding]:
         return [not_measured(REBUILD, f"could not be run: {err.what}")]
     differing = len(made.differing) if made.sound else len(COMPARED)
     finding = check_value(REBUILD, float(differing), 0.0, "ceiling", sample=made.rows)
-    told = f"trained again from its record in {made.seconds:.1f} s, {MODEL} and what decides: "
+    took = f"trained again from its record in {made.seconds:.1f} s, {MODEL} and what decides: "
+    told = took if made.found else ""
     word = "equal" if made.equal else "not equal"
     return [replace(finding, reason=f"{told}{word}; {made.reason}")]
