@@ -55,7 +55,7 @@ def approve(version: str) -> State[None]:
                 said.note,
                 approves=said.decision == "approve",
                 now=datetime.now(UTC),
-            )
+            )  # without a login: the entry says that nobody verified the name
         except SetpointError as err:  # another form is shown, and why
             get_run_logger().error("%s", err)
     standing = request.standing(datetime.now(UTC))

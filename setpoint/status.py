@@ -52,7 +52,7 @@ def _needs(workspace: Workspace) -> list[str]:
             needs.append(f"  setpoint answer {rollout.challenger} --promote --note WHY")
             needs.append("  (or --roll-back)")
     for request in approval.waiting(workspace):
-        who = f"{len(request.voices)} of {request.wanted} people"
+        who = f"{request.people} of {request.wanted} people"
         until = f"until {request.expires_at:%Y-%m-%d %H:%M}"
         needs.append(f"{request.version} waits for approval, {who}, {until}")
         needs.append(f"  setpoint approve {request.version} --note WHY   (or --refuse)")

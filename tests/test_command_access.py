@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from setpoint.adapters.sqlite_state import StateStore
 from setpoint.cli import app
 from setpoint.config import read_login
 from setpoint.domain.access import PERMISSIONS
+from setpoint.domain.approval import Request
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
-from setpoint.errors import AccessError
+from setpoint.errors import AccessError, ReleaseError
 from tests.stages.small import PROJECT, T0
 
 NOTE = ["--note", "why"]
@@ -164,6 +166,40 @@ def test_a_person_that_another_user_names_is_believed_of_an_admin_alone(
         ("person/alice", read_login())
     ]
     assert ledger(project)[-1].evidence["person"] == "alice"
+
+
+def waits(folder: Path, section: str) -> None:
+    """``v2`` waits for two people, under these permissions."""
+    text = PROJECT + f"risk_tier: high\napproval: {{persons: 2}}\n{section}"
+    (folder / "setpoint.yaml").write_text(text, "utf-8")
+    now = datetime.now(UTC)
+    request = Request("v2", "first", "ab" * 32, 1, now, now + timedelta(days=1), 2)
+    state = StateStore(folder / ".setpoint" / "state.db", "small")
+    state.record(T0, "approval_asked", "small/v2", request.evidence())
+
+
+def test_an_admin_who_may_not_approve_approves_in_nobody_s_name(project: Path) -> None:
+    people = f"{{ann: [approve], bob: [approve], {read_login()}: [admin]}}"
+    waits(project, f"access: {{people: {people}, services: {{setpoint: []}}}}\n")
+    for person in ("ann", "bob"):
+        error = run("approve", "v2", *NOTE, "--person", person)
+        assert isinstance(error, AccessError) and "has not the permission approve" in str(error)
+    assert not {"approval_voice", "approved"} & {entry.kind for entry in ledger(project)}
+
+
+@pytest.mark.parametrize("second", ["bob", read_login()])
+def test_one_login_that_may_approve_and_speak_for_others_is_still_one_person(
+    project: Path, second: str
+) -> None:
+    people = f"{{ann: [approve], bob: [approve], {read_login()}: [admin, approve]}}"
+    waits(project, f"access: {{people: {people}, services: {{setpoint: []}}}}\n")
+    assert run("approve", "v2", *NOTE, "--person", "ann") is None
+    voice = ledger(project)[-1]
+    assert voice.kind == "approval_voice"
+    assert (voice.evidence["by"], voice.evidence["login"]) == ("ann", read_login())
+    error = run("approve", "v2", *NOTE, "--person", second)
+    assert isinstance(error, ReleaseError) and "has approved v2 already" in str(error)
+    assert "approved" not in {entry.kind for entry in ledger(project)}
 
 
 def test_a_broken_project_file_keeps_nobody_from_stopping(project: Path) -> None:

@@ -69,6 +69,7 @@ def approve(
     """Show what a version's gates found, or say whether it may serve."""
     from rich.markdown import Markdown
 
+    from setpoint.config import read_login
     from setpoint.stages import approval
 
     workspace = workspace_of(project, root, "audit" if note is None else "approve", person)
@@ -78,8 +79,10 @@ def approve(
         return
     now = datetime.now(UTC)
     who = person_of(person)
-    after = approval.say(workspace, version, who, note, approves=not refuse, now=now)
-    told = f"{version} is {after.standing(now)}, {len(after.voices)} of {after.wanted} people"
+    after = approval.say(
+        workspace, version, who, note, approves=not refuse, now=now, login=read_login()
+    )
+    told = f"{version} is {after.standing(now)}, {after.people} of {after.wanted} people"
     console.print(f"{told}; the next sweep goes on with it", markup=False)
 
 

@@ -77,7 +77,8 @@ def require(policy: Policy, actor: Actor, permission: Permission) -> None:
     """Ask whether somebody may do something.
 
     Who says to be another person needs ``admin`` besides: else a permission would be had by typing
-    the name of one who has it.
+    the name of one who has it. To approve in another's name, ``approve`` as well: ``admin`` does
+    not contain it, and may not lend it from others.
 
     Args:
         policy: What everybody may do.
@@ -91,13 +92,15 @@ def require(policy: Policy, actor: Actor, permission: Permission) -> None:
         if permission in policy.reserved:
             raise _missing(policy, actor, permission, "nobody is named who has it")
         return
-    speaker = Actor(actor.login, "person", actor.login)
-    if actor.spoken_for and "admin" not in policy.of(speaker):
+    own = policy.of(Actor(actor.login, "person", actor.login))
+    needed = ("admin", "approve") if permission == "approve" else ("admin",)
+    lacking = [one for one in needed if one not in own]
+    if actor.spoken_for and lacking:
         raise AccessError(
-            f"{actor.login} says to be {actor.name}, and has not the permission admin",
+            f"{actor.login} says to be {actor.name}, and has not the permission {lacking[0]}",
             where="access.people",
-            fix=f"do it as the user {actor.name}, or name {actor.login} with admin in the project "
-            "file",
+            fix=f"do it as the user {actor.name}, or name {actor.login} with "
+            f"{' and '.join(lacking)} in the project file",
         )
     held = policy.of(actor)
     if permission not in held:

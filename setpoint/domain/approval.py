@@ -6,6 +6,8 @@ one of them; ``→ expired`` at its time. Nothing follows on an end.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +23,28 @@ SAID = (VOICE, APPROVED, REFUSED)
 """Kinds of the entries that hold a person's word."""
 POLICY = "policy"
 """Who approves where no person has to: never the name of one."""
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that show nothing: Default_Ignorable_Code_Point of the Unicode Character
+Database, without those of a category C."""
+
+
+def normal(name: str) -> str:
+    """A name as it is compared: what looks the same, or differs in case alone, is one name.
+
+    Compatibility caseless match (The Unicode Standard, 3.13, D146), without characters that show
+    nothing (categories C, format characters among them), and with single blanks inside alone.
+    Letters of two scripts that look alike stay different.
+
+    Args:
+        name: As typed.
+    """
+    spaced = " ".join(unicodedata.normalize("NFKC", name).split())
+    seen = "".join(one for one in spaced if not unicodedata.category(one).startswith("C"))
+    for _ in range(2):
+        seen = unicodedata.normalize("NFKC", _UNSEEN.sub("", seen).casefold())
+    return " ".join(seen.split())
 
 
 class Standing(StrEnum):
@@ -41,12 +65,30 @@ class Voice:
         approves: Whether the version may serve.
         note: Why, in the person's words.
         at: Wall time, UTC.
+        login: The user of the machine who gave the command; empty for a form, and in entries of
+            before logins were kept.
+        unverified: Whether nothing but the form vouches for the name.
     """
 
     person: str
     approves: bool
     note: str
     at: datetime
+    login: str = ""
+    unverified: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All that it may be told by, as compared: of one person, whichever of them two share."""
+        return frozenset(filter(None, map(normal, (self.person, self.login))))
+
+    @property
+    def who(self) -> str:
+        """Person and login, for people."""
+        if self.unverified:
+            return f"{self.person} (name as typed in a form)"
+        same = normal(self.login) in ("", normal(self.person))
+        return self.person if same else f"{self.person} (login {self.login})"
 
 
 @dataclass(frozen=True)
@@ -83,15 +125,27 @@ class Request:
         """Where it is at a wall time."""
         if any(not voice.approves for voice in self.voices):
             return Standing.REFUSED
-        if len(self.voices) >= self.wanted:
+        if self.people >= self.wanted:
             return Standing.APPROVED
         return Standing.EXPIRED if now >= self.expires_at else Standing.WAITING
+
+    @property
+    def people(self) -> int:
+        """How many different people spoke: two voices that share a name or a login are one's."""
+        known: set[str] = set()
+        count = 0
+        for voice in self.voices:
+            if known.isdisjoint(voice.names):
+                known |= voice.names
+                count += 1
+        return count
 
     def heard(self, voice: Voice) -> Request:
         """The request with one more voice.
 
         Raises:
-            ReleaseError: It does not wait any more, or this person has spoken.
+            ReleaseError: It does not wait any more, or this person, or one of this login, has
+                approved and does so again.
         """
         standing = self.standing(voice.at)
         if standing != Standing.WAITING:
@@ -100,11 +154,13 @@ class Request:
                 where="approval",
                 fix="'setpoint deliver' trains a version that is asked about anew",
             )
-        if any(voice.person == one.person for one in self.voices):
+        same = [one for one in self.voices if not one.names.isdisjoint(voice.names)]
+        if voice.approves and same:
+            also = "" if same[0].who == voice.who else f", as {same[0].who}"
             raise ReleaseError(
-                f"{voice.person} has approved {self.version} already; {self.wanted} people must",
+                f"{voice.who} has approved {self.version} already{also}; {self.wanted} people must",
                 where="approval",
-                fix="have another person look at it",
+                fix="have another person look at it, who answers with a login of their own",
             )
         return replace(self, voices=(*self.voices, voice))
 
@@ -136,7 +192,14 @@ def request_in(version: str, entries: Iterable[Entry]) -> Request | None:
             found = _asked(version, one)
         elif one.kind in SAID and found is not None and _is_answer(one, found):
             at = datetime.fromisoformat(str(told.get("at", one.time)))
-            voice = Voice(str(told["by"]), one.kind != REFUSED, str(told.get("note", "")), at)
+            voice = Voice(
+                str(told["by"]),
+                one.kind != REFUSED,
+                str(told.get("note", "")),
+                at,
+                str(told.get("login", "")),
+                told.get("unverified") is True,
+            )
             found = replace(found, voices=(*found.voices, voice))
     return found
 

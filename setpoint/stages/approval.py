@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from setpoint.domain import approval as words
-from setpoint.domain.approval import POLICY, Request, Standing, Voice, request_in
+from setpoint.domain.approval import POLICY, Request, Standing, Voice, normal, request_in
 from setpoint.domain.ledger import Entry
 from setpoint.domain.signatures import entry_message
 from setpoint.errors import ReleaseError
@@ -90,7 +90,14 @@ def _never_asked(version: str) -> ReleaseError:
 
 
 def say(
-    workspace: Workspace, version: str, person: str, note: str, *, approves: bool, now: datetime
+    workspace: Workspace,
+    version: str,
+    person: str,
+    note: str,
+    *,
+    approves: bool,
+    now: datetime,
+    login: str = "",
 ) -> Request:
     """A person's word on a version that waits.
 
@@ -101,16 +108,17 @@ def say(
         note: Why.
         approves: Whether it may serve.
         now: Wall time.
+        login: The user of the machine who says so; empty for a form, whose name nobody verified.
 
     Raises:
-        ReleaseError: It does not wait, or this person has spoken already.
+        ReleaseError: It does not wait, or this person or login has approved it already.
     """
     person = person.strip()
-    if not person or person == POLICY:
+    if normal(person) in ("", POLICY):
         raise ReleaseError(
             f"{person!r} is no person's name", where="approval", fix="say who approves"
         )
-    voice = Voice(person, approves, note, now)
+    voice = Voice(person, approves, note, now, login, unverified=not login)
 
     def follows(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]]:
         known = request_in(version, entries)
@@ -135,16 +143,17 @@ def _word(after: Request, voice: Voice) -> tuple[str, Mapping[str, Any]]:
         "request": after.number,
         "entry": after.entry,
         "bundle": after.bundle,
-        "voices": len(after.voices),
+        "voices": after.people,
         "wanted": after.wanted,
         "expires_at": after.expires_at.isoformat(),
     }
+    told |= {"unverified": True} if voice.unverified else {"login": voice.login}
     return kinds.get(after.standing(voice.at), words.VOICE), told
 
 
 def _refusal(request: Request) -> str:
     said = request.voices[-1]
-    return f"{request.version} refused by {said.person}: {said.note}"
+    return f"{request.version} refused by {said.who}: {said.note}"
 
 
 def objection(workspace: Workspace, version: str, now: datetime) -> str:
@@ -241,13 +250,13 @@ def evidence(workspace: Workspace, request: Request) -> str:
         f"| {_number(f.get('setpoint'))} | {f['sample']:,} | {f['outcome']} | {f['reason']} |"
         for f in entry.evidence["verdict"]["findings"]
     ]
-    said = [f"- {v.person} approved: {v.note}" for v in request.voices]
+    said = [f"- {v.who} approved: {v.note}" for v in request.voices]
     return "\n".join(
         [
             f"## May {workspace.project.name}/{request.version} serve?",
             f"cause {request.cause}, bundle `{request.bundle[:16]}`, ledger entry {entry.seq} "
             f"`{entry.digest[:16]}`; until {request.expires_at:%Y-%m-%d %H:%M} UTC; "
-            f"{len(request.voices)} of {request.wanted} people approved",
+            f"{request.people} of {request.wanted} people approved",
             "",
             "| finding | value | setpoint | rows | outcome | reason |",
             "|---|---|---|---|---|---|",

@@ -12,7 +12,11 @@ from setpoint.errors import AccessError, ProjectFileError
 from tests.stages.small import PROJECT
 
 POLICY = Policy(
-    people={"alice": frozenset(("approve", "audit")), "root": frozenset(("admin",))},
+    people={
+        "alice": frozenset(("approve", "audit")),
+        "root": frozenset(("admin",)),
+        "both": frozenset(("admin", "approve")),
+    },
     services={"setpoint": frozenset(("train",)), "alice": frozenset(("score",))},
 )
 DECLARED = """\
@@ -68,9 +72,17 @@ def test_a_permission_is_not_had_by_typing_the_name_of_who_has_it() -> None:
 
 
 def test_an_admin_speaks_for_others_and_for_nobody_who_may_not() -> None:
-    require(POLICY, person("alice", login="root"), "approve")
+    require(POLICY, person("alice", login="root"), "audit")
     with pytest.raises(AccessError, match="alice has not the permission train"):
         require(POLICY, person("alice", login="root"), "train")
+
+
+def test_an_admin_approves_in_nobody_s_name_without_the_permission_to_approve() -> None:
+    with pytest.raises(
+        AccessError, match="root says to be alice, and has not the permission approve"
+    ):
+        require(POLICY, person("alice", login="root"), "approve")
+    require(POLICY, person("alice", login="both"), "approve")
 
 
 @pytest.mark.parametrize("permission", PERMISSIONS)

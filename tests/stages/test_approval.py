@@ -99,7 +99,24 @@ def test_two_words_in_one_instant_are_both_heard(tmp_path: Path) -> None:
     assert approval.request_of(workspace, "v2").standing(NOW) == Standing.APPROVED
 
 
-@pytest.mark.parametrize("person", ["", "  ", "policy"])
+def test_one_login_is_no_four_eyes_and_a_form_s_name_is_marked(tmp_path: Path) -> None:
+    workspace = _made(tmp_path, FOUR_EYES)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
+    approval.say(workspace, "v2", "anna", "fine", approves=True, now=NOW, login="joe")
+    for person, login in (("bob", "joe"), ("Anna\u200b", "sue"), ("joe", "")):
+        with pytest.raises(ReleaseError, match=r"has approved v2 already, as anna \(login joe"):
+            approval.say(workspace, "v2", person, "me", approves=True, now=NOW, login=login)
+    request = approval.request_of(workspace, "v2")
+    assert request.standing(NOW) == Standing.WAITING
+    assert "1 of 2 people" in approval.evidence(workspace, request)
+    approval.say(workspace, "v2", "bob", "fine too", approves=True, now=NOW)
+    assert approval.objection(workspace, "v2", NOW) == ""
+    by_command, by_form = (one.evidence for one in workspace.state.ledger()[-2:])
+    assert by_command["login"] == "joe" and "unverified" not in by_command
+    assert by_form["unverified"] is True and "login" not in by_form
+
+
+@pytest.mark.parametrize("person", ["", "  ", "policy", "Policy", "\u200b"])
 def test_nobody_approves_without_a_name_or_as_the_policy(tmp_path: Path, person: str) -> None:
     workspace = _made(tmp_path, HIGH)
     approval.ask(workspace, _candidate(workspace), "first", NOW)
