@@ -41,16 +41,15 @@ def audit(
     lines = read_lines(seals) if seals is not None else None
     found = sealing.audit(workspace, lines, unsigned_until)
     for one in found.breaks:
-        console.print(f"[red]broken at {one.where}[/red]:", end=" ")
+        console.print(f"[red]{one.title}[/red]:", end=" ")
         console.print(one.reason, markup=False, soft_wrap=True)
-    if found.breaks:
-        console.print(f"{found.counts}; not verified")
-        raise typer.Exit(1)
-    console.print(f"{found.counts} verified")
-    if seal:
+    console.print(f"{found.counts}; not verified" if found.breaks else f"{found.counts} verified")
+    if seal and not found.altered:  # void entries stay for good, and what follows is sealed too
         made = sealing.seal(workspace, workspace.clock.now(), at_once=True)
         said = "nothing new to seal" if made is None else f"sealed at entry {made.seq}"
         console.print(f"{said}, in {workspace.seals.path}", markup=False, soft_wrap=True)
+    if found.breaks:
+        raise typer.Exit(1)
 
 
 def _list(entries: list[Any], last: int) -> None:

@@ -141,6 +141,8 @@ class Record:
         if not self.audit.breaks:
             return last
         broken = "; ".join(map(str, self.audit.breaks))
+        if not self.audit.altered:
+            return f"{last}, with entries that prove nothing: {broken}"
         return f"{last}, WHICH DOES NOT VERIFY and proves nothing from there on: {broken}"
 
     def words(self, field: str) -> str:

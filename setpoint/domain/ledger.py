@@ -92,7 +92,7 @@ class Break:
     Attributes:
         seq: Number of the entry, or of the line of the seals.
         reason: What is wrong with it.
-        of: ``entry`` or ``seal``.
+        of: ``entry`` or ``seal``; ``key`` where the content holds, and who signed it is void.
     """
 
     seq: int
@@ -102,10 +102,15 @@ class Break:
     @property
     def where(self) -> str:
         """The place in words."""
-        return f"entry {self.seq}" if self.of == "entry" else f"line {self.seq} of the seals"
+        return f"line {self.seq} of the seals" if self.of == "seal" else f"entry {self.seq}"
+
+    @property
+    def title(self) -> str:
+        """What it is, and where, in words."""
+        return f"{'void' if self.of == 'key' else 'broken'} at {self.where}"
 
     def __str__(self) -> str:
-        return f"broken at {self.where}: {self.reason}"
+        return f"{self.title}: {self.reason}"
 
 
 def key_in_force(kind: str, evidence: str, key: str) -> str:

@@ -42,11 +42,19 @@ class Audit:
         return f"{self.entries:,} entries, {self.signed:,} signatures, {self.seals:,} seals"
 
     @property
+    def altered(self) -> tuple[Break, ...]:
+        """Breaks by which the ledger is not what was written.
+
+        All but those of a revoked key: what it signed is whole, and only as good as who held it.
+        """
+        return tuple(one for one in self.breaks if one.of != "key")
+
+    @property
     def told(self) -> str:
         """What was found, in one sentence."""
-        if self.breaks:
+        if self.altered:
             return f"{self.counts}; not verified: {'; '.join(map(str, self.breaks))}"
-        return "; ".join([f"{self.counts} verified", *self.caveats])
+        return "; ".join([f"{self.counts} verified", *self.caveats, *map(str, self.breaks)])
 
 
 def audit(
@@ -87,7 +95,7 @@ def audit(
         first = unsigned_until + 1
         reason = f"unsigned, as are {late - 1} after it" if late > 1 else "unsigned"
         breaks.insert(0, Break(first, f"{reason}: who can write the file can have written it"))
-    breaks = [*walk.breaks, *breaks]
+    breaks = [*walk.breaks, *breaks, *walk.voided()]
     return Audit(walk.entries, walk.signed, walk.seals, tuple(breaks))
 
 
@@ -105,6 +113,7 @@ class _Walk:
     signed: int = 0
     unsigned: int = 0
     seals: int = 0
+    void: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     whole: bool = True
     breaks: list[Break] = field(default_factory=list)
 
@@ -121,6 +130,9 @@ class _Walk:
         if row[7]:
             self.signed += 1
             self.key = row[7] if row[2] != ROTATED else key_in_force(row[2], row[4], row[7])
+            if row[7] in self.revoked and _is_since(row[1], self.revoked[row[7]]):
+                count, first, _ = self.void.get(row[7], (0, row[0], 0))
+                self.void[row[7]] = (count + 1, first, row[0])
         else:
             self.unsigned += 1
         if row[0] in self.sealed:
@@ -132,8 +144,6 @@ class _Walk:
         key = row[7]
         if not key:
             return "unsigned, and the entries before it are signed" if self.key or row[8] else ""
-        if key in self.revoked and _is_since(row[1], self.revoked[key]):
-            return f"signed by key {key} after it was revoked (from {self.revoked[key]} on)"
         if key == self.key and row[2] != ROTATED:
             return ""
         if self.key and key != self.key:
@@ -171,6 +181,15 @@ class _Walk:
             else:
                 high = middle
         return Break(low, self._foreign(self.row_at(low) or self.last))
+
+    def voided(self) -> list[Break]:
+        """What each revoked key signed after it was void, at the first such entry."""
+        found = []
+        for key, (count, first, last) in self.void.items():
+            reason = f"signed by key {key} after it was revoked (from {self.revoked[key]} on)"
+            more = f", as are {count - 1} more, the last entry {last}" if count > 1 else ""
+            found.append(Break(first, f"{reason}{more}", "key"))
+        return found
 
     def end(self) -> None:
         """Check the last signature, and that nothing sealed is missing after it."""

@@ -50,6 +50,9 @@ def ask(workspace: Workspace, candidate: Candidate, cause: str, now: datetime) -
     def follows(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]] | None:
         known = request_in(candidate.version, entries)
         stands = known is not None and _stands(known, request, now)
+        if stands and known is not None and known.standing(now) != Standing.REFUSED:
+            # An approval that a revoked key signed is none: people are asked again.
+            stands = _void_entry(workspace, known, entries) is None
         return None if stands else (words.ASKED, request.evidence())
 
     workspace.state.record_after(
@@ -167,8 +170,8 @@ def objection(workspace: Workspace, version: str, now: datetime) -> str:
     if not workspace.project.asks_people:
         return ""
     audit = sealing.vouched(workspace)
-    if audit.breaks:
-        return f"{version} is not approved: the ledger is {audit.breaks[0]}"
+    if audit.altered:  # what a revoked key signed is refused entry by entry below
+        return f"{version} is not approved: the ledger is {audit.altered[0]}"
     entries = workspace.state.ledger_about(_subject(workspace, version))
     heard = [one for one in entries if one.kind in (words.ASKED, *words.SAID)]
     request = request_in(version, heard)
@@ -176,12 +179,19 @@ def objection(workspace: Workspace, version: str, now: datetime) -> str:
         return _never_asked(version).what
     if request.bundle != workspace.registry.digest(version):
         return f"the bundle of {version} is not the one that was approved"
-    for one in heard:
-        if one.seq >= request.number and not _is_signed(workspace, one):
-            return f"{version} is not approved: no trusted key signed ledger entry {one.seq}"
+    void = _void_entry(workspace, request, heard)
+    if void is not None:
+        return f"{version} is not approved: no trusted key signed ledger entry {void}"
     wanted = max(request.wanted, workspace.project.approval.persons)
     standing = replace(request, wanted=wanted).standing(now)
     return "" if standing == Standing.APPROVED else f"{version} is not approved: {standing}"
+
+
+def _void_entry(workspace: Workspace, request: Request, entries: Sequence[Entry]) -> int | None:
+    """Number of the first entry of a request that no trusted key signed."""
+    said = (words.ASKED, *words.SAID)
+    heard = (one for one in entries if one.kind in said and one.seq >= request.number)
+    return next((one.seq for one in heard if not _is_signed(workspace, one)), None)
 
 
 def _is_signed(workspace: Workspace, entry: Entry) -> bool:

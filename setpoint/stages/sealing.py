@@ -103,15 +103,21 @@ def vouched(workspace: Workspace) -> Audit:
     return replace(found, caveats=(*found.caveats, caveat))
 
 
-def check(workspace: Workspace) -> Audit:
+def check(workspace: Workspace, *, void: bool = False) -> Audit:
     """Refuse to rely on a ledger that does not hold; what was found if it does.
+
+    Args:
+        workspace: The project.
+        void: Take entries too that a key signed after it was revoked. They stay for good, so who
+            only tells what the ledger says goes on, and says this with it.
 
     Raises:
         StateError: Chain, signatures or seals do not hold; names the first place.
     """
     found = vouched(workspace)
-    if found.breaks:
-        first, *others = found.breaks
+    breaks = found.altered if void else found.breaks
+    if breaks:
+        first, *others = breaks
         also = f"; and {len(others)} more" if others else ""
         raise StateError(
             f"the ledger is {first}{also}",

@@ -319,8 +319,36 @@ def test_a_revoked_key_is_void_from_its_time_on(ledger: Ledger) -> None:
     old = ledger.state.ledger()[0].key
     ledger.state.revoke_key(old, NOW + timedelta(hours=7, minutes=30), NOW, "ann")
     found = ledger.breaks()
-    assert _one(found) == ("entry", 8) and "revoked" in found[0].reason
+    assert _one(found) == ("key", 8) and f"by key {old} after it was revoked" in found[0].reason
+    assert "as are 3 more, the last entry 11" in found[0].reason
+    whole = ledger.state.audit_ledger(ledger.seals.lines())
+    assert (whole.entries, whole.seals, whole.altered) == (ENTRIES + 1, 3, ())
     assert not ledger.keys.trusted.check(old, b"", "") and old in ledger.keys.known.ids()
+
+
+@pytest.mark.parametrize("seq", [3, 9, ROTATION, 20, ENTRIES])
+def test_what_is_altered_before_and_after_void_entries_is_found_too(
+    ledger: Ledger, seq: int
+) -> None:
+    old = ledger.state.ledger()[0].key
+    ledger.state.revoke_key(old, NOW + timedelta(hours=7, minutes=30), NOW, "ann")
+    ledger.attack(f"""UPDATE ledger SET evidence = '{{"value":0}}' WHERE seq = {seq}""")
+    found = [(one.of, one.seq) for one in ledger.breaks(lines=[])]
+    assert found == [("entry", seq)] + [("key", 8)] * (seq > 8)
+    ledger.chain_again(seq)
+    found = [(one.of, one.seq) for one in ledger.breaks(lines=[])]
+    assert found[0] == ("entry", seq)
+
+
+def test_each_revoked_key_is_told_of_by_itself(ledger: Ledger) -> None:
+    first, second = ledger.state.ledger()[0].key, ledger.state.ledger()[-1].key
+    ledger.state.rotate_key(NOW, "ann")
+    ledger.state.revoke_key(first, NOW + timedelta(hours=11), NOW, "ann")
+    ledger.state.revoke_key(second, NOW + timedelta(hours=29), NOW, "ann")
+    found = ledger.breaks()
+    assert [(one.of, one.seq) for one in found] == [("key", 11), ("key", 29)]
+    assert first in found[0].reason and "more" not in found[0].reason
+    assert second in found[1].reason and "1 more, the last entry 30" in found[1].reason
 
 
 def test_a_program_without_keys_adds_nothing_to_a_signed_ledger(ledger: Ledger) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from setpoint.documents.evidence import _search_fault
 from setpoint.documents.markup import to_html
 from setpoint.documents.ml_test_score import SECTIONS
 from setpoint.documents.write import write_documents
-from setpoint.domain.ledger import Break
+from setpoint.domain.ledger import REVOKED, Break
 from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.outcome import Finding, Outcome, not_measured
 from setpoint.domain.windows import WindowRecord
@@ -351,6 +351,25 @@ def test_an_altered_bundle_is_no_evidence(made: Made) -> None:
     finally:
         file.write_bytes(whole)
     assert found.points == 0 and "was altered" in found.next[0]
+
+
+def test_entries_that_a_revoked_key_signed_give_no_points_and_the_documents_say_so(
+    made: Made, tmp_path: Path
+) -> None:
+    workspace = copied(made.workspace, tmp_path)
+    first = workspace.state.ledger()[0]
+    old, _ = workspace.state.rotate_key(datetime.fromisoformat(first.time), "ann")
+    # Of the bundle's and the snapshots' signatures is not asked here.
+    workspace.state.record(
+        datetime.fromisoformat(first.time), REVOKED, "small/keys", {"key": old, "since": first.time}
+    )
+    found = assess(workspace)
+    assert (found.points, found.level.number) == (0, 0)
+    assert "void at entry 1" in found.next[0]
+    documents = write_documents(workspace, tmp_path / "out", made.candidate.version)
+    for name in ("ai-act", "model-card", "datasheet"):
+        text = next(f for f in documents if f.name == f"{name}.md").read_text("utf-8")
+        assert "with entries that prove nothing" in text and "void at entry 1" in text, name
 
 
 FORGED = "UPDATE ledger SET evidence = json_set(evidence, '$.by', 'anna') WHERE seq = 1"

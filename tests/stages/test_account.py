@@ -311,6 +311,23 @@ def test_a_ledger_that_was_cut_off_answers_nothing(tmp_path: Path) -> None:
         account.at(workspace, T0)
 
 
+def test_what_a_revoked_key_signed_answers_with_a_caveat_and_hides_no_forgery(
+    tmp_path: Path,
+) -> None:
+    workspace = open_place(tmp_path)
+    go_to(workspace, 0)
+    workspace.state.record(T0, "promoted", "small/v1", {})
+    old, _ = workspace.state.rotate_key(T0, "ann")
+    workspace.state.revoke_key(old, T0, T0, "ann")
+    found = account.at(workspace, T0)
+    assert found.service is not None and found.service.version == "v1"
+    assert f"void at entry 1: signed by key {old}" in found.audit.told
+    assert "not verified" not in found.audit.told
+    attack(workspace.state.path, "UPDATE ledger SET subject = 'small/v9' WHERE seq = 3")
+    with pytest.raises(StateError, match="broken at entry 3"):
+        account.at(workspace, T0)
+
+
 def test_entries_of_before_signatures_answer_with_a_caveat(tmp_path: Path) -> None:
     workspace = open_place(tmp_path)
     plain = StateStore(workspace.state.path, "small")

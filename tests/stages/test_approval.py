@@ -179,6 +179,21 @@ def test_what_a_key_signed_that_was_revoked_approves_nothing(tmp_path: Path) -> 
     assert "no trusted key signed" in approval.objection(workspace, "v2", NOW)
 
 
+def test_void_entries_stop_no_approval_by_keys_that_are_not_revoked(tmp_path: Path) -> None:
+    workspace = _made(tmp_path, HIGH)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
+    approval.say(workspace, "v2", "eve", "fine", approves=True, now=NOW)
+    old, _ = workspace.state.rotate_key(NOW, "ann")
+    workspace.state.revoke_key(old, T0, NOW, "ann")
+    assert "no trusted key signed" in approval.objection(workspace, "v2", NOW)
+    again = approval.ask(workspace, _candidate(workspace), "first", NOW)  # what eve said is void
+    assert again is not None and again.standing(NOW) == Standing.WAITING
+    assert approval.objection(workspace, "v2", NOW) == "v2 is not approved: waiting"
+    approval.say(workspace, "v2", "ann", "fine", approves=True, now=NOW)
+    assert approval.objection(workspace, "v2", NOW) == ""
+    assert _kinds(workspace).count("approval_asked") == 2
+
+
 def test_a_kill_between_entry_and_fact_leaves_no_approval_without_an_entry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

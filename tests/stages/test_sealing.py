@@ -94,6 +94,20 @@ def test_the_command_says_what_is_broken_and_where_and_seals_nothing(
     assert workspace.seals.lines() == []
 
 
+def test_the_command_tells_of_void_entries_and_of_what_is_altered_after_them(
+    workspace: Workspace,
+) -> None:
+    old, _ = workspace.state.rotate_key(T0, "ann")
+    workspace.state.revoke_key(old, T0, T0, "ann")
+    code, said = _audit(workspace, "--verify", "--seal")
+    assert code == 1 and "void at entry 1" in said and "as are 5 more, the last entry 6" in said
+    assert "7 entries" in said and "sealed at entry 7" in said
+    _attack(workspace, "UPDATE ledger SET subject = 'small/v9' WHERE seq = 7")
+    code, said = _audit(workspace, "--verify", "--seal")
+    assert code == 1 and "broken at entry 7" in said and "void at entry 1" in said
+    assert len(workspace.seals.lines()) == 1
+
+
 def test_the_command_reports_entries_of_before_signatures(workspace: Workspace) -> None:
     _attack(workspace, "UPDATE ledger SET key = '', signature = ''")
     code, said = _audit(workspace, "--verify")
