@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,11 @@ class Trusted:
     def ids(self) -> list[str]:
         """Ids of all of them, sorted."""
         return sorted({path.stem for folder in self._folders for path in folder.glob("*.pem")})
+
+    def since(self) -> datetime | None:
+        """When the file of the oldest was written, wall time; ``None`` if there is none."""
+        times = [p.stat().st_mtime for folder in self._folders for p in folder.glob("*.pem")]
+        return datetime.fromtimestamp(min(times), UTC) if times else None
 
     def _public(self, key: str) -> Ed25519PublicKey | None:
         if key not in self._known:

@@ -20,6 +20,7 @@ from setpoint.domain.ledger import (
     link,
 )
 from setpoint.domain.ledger_audit import Audit, audit
+from setpoint.domain.seals import Known
 from setpoint.domain.signatures import Check, entry_message
 from setpoint.errors import StateError
 
@@ -34,6 +35,10 @@ CREATE TRIGGER IF NOT EXISTS ledger_stays BEFORE DELETE ON ledger
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 """
 _ROWS = "SELECT seq, time, kind, subject, evidence, previous, digest, key, signature FROM ledger"
+
+
+FIRST_SIGNED = "ledger_first_signed"
+"""Fact: number of the first entry that was signed."""
 
 
 class Connection(sqlite3.Connection):
@@ -77,6 +82,9 @@ def append(
     values = (entry.seq, entry.time, kind, subject, content, entry.previous, entry.digest)
     signature = (entry.key, entry.signature)
     db.execute("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values + signature)
+    if key and not (row and row[7]):
+        # Kept apart from the entries, so that signatures that are taken away show.
+        db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (FIRST_SIGNED, str(entry.seq)))
     return entry
 
 
@@ -132,7 +140,12 @@ def entry(db: sqlite3.Connection, seq: int | None = None) -> Entry | None:
 
 
 def audited(
-    db: sqlite3.Connection, seal_lines: Sequence[bytes], project: str, check: Check, until: int
+    db: sqlite3.Connection,
+    seal_lines: Sequence[bytes],
+    project: str,
+    check: Check,
+    until: int,
+    known: Known,
 ) -> Audit:
     """What ``domain.ledger_audit`` finds of this ledger.
 
@@ -142,11 +155,17 @@ def audited(
         project: Whose ledger it is.
         check: Whether a key that is known signed a message.
         until: Entries up to here may be unsigned.
+        known: What is known of it besides.
     """
 
     def look() -> Audit:
         void, at = _revoked(db), partial(_row_at, db)
-        return audit(rows(db), at, seal_lines, project, check, revoked=void, unsigned_until=until)
+        return audit(
+            *(rows(db), at, seal_lines, project, check),
+            revoked=void,
+            unsigned_until=until,
+            known=known,
+        )
 
     try:
         return look()

@@ -19,8 +19,9 @@ from setpoint.adapters.sqlite_link import store_errors
 from setpoint.domain.escalation import Mark
 from setpoint.domain.incidents import Attention, Incident, Status
 from setpoint.domain.ledger import REVOKED, ROTATED, Entry
-from setpoint.domain.ledger_audit import Audit
+from setpoint.domain.ledger_audit import NOTHING, Audit
 from setpoint.domain.rollout import Rollout, Stage
+from setpoint.domain.seals import Known
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import ReleaseError, StateError
 
@@ -344,16 +345,19 @@ class StateStore:
         with self._connect() as db:
             return sqlite_ledger.entry(db, seq)
 
-    def audit_ledger(self, seal_lines: Sequence[bytes], unsigned_until: int = 0) -> Audit:
+    def audit_ledger(
+        self, seal_lines: Sequence[bytes], unsigned_until: int = 0, known: Known = NOTHING
+    ) -> Audit:
         """Whether chain, signatures and seals hold, and where they do not.
 
         Args:
             seal_lines: Lines of the seals; read before this is called, as the ledger grows.
             unsigned_until: Entries up to here may be unsigned.
+            known: What is known besides, read before the lines.
         """
         check = self._keys.known.check if self._keys is not None else lambda *_: True
         with self._connect() as db:
-            return sqlite_ledger.audited(db, seal_lines, self.project, check, unsigned_until)
+            return sqlite_ledger.audited(db, seal_lines, self.project, check, unsigned_until, known)
 
     def signing_key(self) -> str:
         """Id of the key in force; the first is made if there is none."""

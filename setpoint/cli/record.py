@@ -43,6 +43,8 @@ def audit(
     for one in found.breaks:
         console.print(f"[red]{one.title}[/red]:", end=" ")
         console.print(one.reason, markup=False, soft_wrap=True)
+    for caveat in found.caveats:
+        console.print(f"[yellow]warning[/yellow]: {caveat}", soft_wrap=True)
     console.print(f"{found.counts}; not verified" if found.breaks else f"{found.counts} verified")
     if seal and not found.altered:  # void entries stay for good, and what follows is sealed too
         made = sealing.seal(workspace, workspace.clock.now(), at_once=True)

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from setpoint.domain.ledger import ROTATED, Break, Row, follow, key_in_force
-from setpoint.domain.seals import Seal, sound_seals
+from setpoint.domain.ledger import REVOKED, ROTATED, Break, Row, follow, key_in_force
+from setpoint.domain.seals import Known, Seal, sound_seals
 from setpoint.domain.signatures import Check, entry_message
+
+NOTHING = Known()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def audit(
     *,
     revoked: Mapping[str, str] | None = None,
     unsigned_until: int = 0,
+    known: Known = NOTHING,
 ) -> Audit:
     """Follow a ledger from its start to its end.
 
@@ -77,10 +80,12 @@ def audit(
         check: Whether a trusted key signed a message.
         revoked: Time (ISO) from which a key is void, by its id.
         unsigned_until: Entries up to here may be unsigned: they are older than signatures.
+        known: What is known besides; looked up before the lines, as seals are added meanwhile.
     """
+    lines = list(seal_lines)
     sealed: dict[int, list[tuple[int, Seal]]] = defaultdict(list)
     breaks = []
-    for number, found in sound_seals(seal_lines, project, check):
+    for number, found in sound_seals(lines, project, check):
         if isinstance(found, Break):
             breaks.append(found)
         else:
@@ -89,13 +94,12 @@ def audit(
     for row, fault in follow(rows):
         if not walk.take(row, fault):
             break
-    walk.end()
-    late = walk.unsigned - unsigned_until
-    if late > 0:
-        first = unsigned_until + 1
-        reason = f"unsigned, as are {late - 1} after it" if late > 1 else "unsigned"
-        breaks.insert(0, Break(first, f"{reason}: who can write the file can have written it"))
-    breaks = [*walk.breaks, *breaks, *walk.voided()]
+    walk.end(known)
+    if len(lines) < known.seals:
+        gone = f"{known.seals - len(lines)} of {known.seals} seals that were made are missing"
+        reason = f"{gone}; the last one named entry {known.sealed}"
+        breaks.append(Break(len(lines) + 1, reason, "seal"))
+    breaks = [*walk.unsigned_breaks(unsigned_until, known), *walk.breaks, *breaks, *walk.voided()]
     return Audit(walk.entries, walk.signed, walk.seals, tuple(breaks))
 
 
@@ -112,6 +116,7 @@ class _Walk:
     entries: int = 0
     signed: int = 0
     unsigned: int = 0
+    keyed: int = 0
     seals: int = 0
     void: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     whole: bool = True
@@ -135,6 +140,8 @@ class _Walk:
                 self.void[row[7]] = (count + 1, first, row[0])
         else:
             self.unsigned += 1
+            if row[2] in (ROTATED, REVOKED) and not self.keyed:
+                self.keyed = row[0]  # there was a key, so this was signed by it
         if row[0] in self.sealed:
             self._compare(row)
         self.last = row
@@ -182,6 +189,28 @@ class _Walk:
                 high = middle
         return Break(low, self._foreign(self.row_at(low) or self.last))
 
+    def unsigned_breaks(self, until: int, known: Known) -> list[Break]:
+        """Unsigned entries after ``until``, and those of a time when entries were signed."""
+        signing = [n for n in (known.signed, self.keyed, self._since_key(known)) if n]
+        taken = min([n for n in signing if n <= self.unsigned], default=0)
+        first = min([n for n in (taken, until + 1) if 0 < n <= self.unsigned], default=0)
+        if not first:
+            return []
+        after = self.unsigned - first
+        reason = f"unsigned, as are {after} after it" if after else "unsigned"
+        reason += ": who can write the file can have written it"
+        if taken:
+            reason += f"; entries were signed from {taken} on, so signatures were taken away"
+        return [Break(first, reason)]
+
+    def _since_key(self, known: Known) -> int:
+        """The first unsigned entry of after there was a key; 0 if the last one is of before."""
+        last = self.row_at(self.unsigned) if self.unsigned and known.keyed else None
+        if last is None or not _is_since(last[1], known.keyed):
+            return 0
+        rows = ((n, self.row_at(n)) for n in range(1, self.unsigned + 1))
+        return next(n for n, row in rows if row is not None and _is_since(row[1], known.keyed))
+
     def voided(self) -> list[Break]:
         """What each revoked key signed after it was void, at the first such entry."""
         found = []
@@ -191,7 +220,7 @@ class _Walk:
             found.append(Break(first, f"{reason}{more}", "key"))
         return found
 
-    def end(self) -> None:
+    def end(self, known: Known) -> None:
         """Check the last signature, and that nothing sealed is missing after it."""
         if not self.whole:
             return  # what follows a break is not known
@@ -202,6 +231,9 @@ class _Walk:
         if missing:
             seq, number = max(missing)
             reason = f"missing with all up to entry {seq}: line {number} of the seals names it"
+            self.breaks.append(Break(self.entries + 1, f"{reason}; the end was cut off"))
+        elif known.sealed > self.entries:
+            reason = f"missing with all up to entry {known.sealed}, which was sealed"
             self.breaks.append(Break(self.entries + 1, f"{reason}; the end was cut off"))
 
 

@@ -53,6 +53,23 @@ class Seal:
         return canonical(asdict(self)).encode()
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a ledger besides itself and its seals; zero or empty where nothing is.
+
+    Attributes:
+        seals: Seals that were made.
+        sealed: Number of the last entry that was sealed.
+        signed: Number of the first entry that was signed.
+        keyed: When the first key was made, ISO 8601, wall time.
+    """
+
+    seals: int = 0
+    sealed: int = 0
+    signed: int = 0
+    keyed: str = ""
+
+
 def after(lines: Sequence[bytes]) -> str:
     """What a seal names that follows these lines."""
     return hashlib.sha256(lines[-1]).hexdigest() if lines else GENESIS

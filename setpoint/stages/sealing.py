@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from setpoint.adapters.sqlite_ledger import FIRST_SIGNED
 from setpoint.domain import seals
 from setpoint.domain.ledger import Break
 from setpoint.domain.ledger_audit import Audit
-from setpoint.domain.seals import Seal
+from setpoint.domain.seals import Known, Seal
 from setpoint.errors import StateError
 from setpoint.workspace import Workspace
 
 SEAL_EVERY = timedelta(hours=1)
 """Event time between two seals: what is younger than the last one can be cut off unseen."""
+
+
+_SEALED = "ledger_sealed"
 
 
 def seal(workspace: Workspace, now: datetime, *, at_once: bool = False) -> Seal | None:
@@ -33,7 +38,12 @@ def seal(workspace: Workspace, now: datetime, *, at_once: bool = False) -> Seal 
         StateError: The ledger is not what was sealed last: sealing it would cover that up.
     """
 
+    made = 0
+
     def make(lines: Sequence[bytes]) -> Seal | None:
+        nonlocal made
+        # With those that are gone, so that seals made since do not cover up that they are.
+        made = max(known(workspace).seals, len(lines)) + 1
         head = workspace.state.entry()
         last = next(filter(None, map(seals.parse, reversed(lines))), None)
         if last is not None:
@@ -47,7 +57,27 @@ def seal(workspace: Workspace, now: datetime, *, at_once: bool = False) -> Seal 
         fresh = Seal(name, head.seq, head.digest, time, seals.after(lines))
         return fresh.signed(workspace.sign)
 
-    return workspace.seals.add(make)
+    added = workspace.seals.add(make)
+    if added is not None:  # after it: a kill in between must not look like a seal that is gone
+        workspace.state.amend(_SEALED, lambda was: _later(was, made, added.seq))
+    return added
+
+
+def _later(was: str | None, made: int, seq: int) -> str:
+    before = json.loads(was or '{"seals":0,"entry":0}')
+    return json.dumps({"seals": max(before["seals"], made), "entry": max(before["entry"], seq)})
+
+
+def known(workspace: Workspace) -> Known:
+    """What the state and the keys know of the ledger and its seals."""
+    sealed = json.loads(workspace.state.recall(_SEALED) or "{}")
+    since = workspace.keys.known.since()
+    return Known(
+        seals=int(sealed.get("seals", 0)),
+        sealed=int(sealed.get("entry", 0)),
+        signed=int(workspace.state.recall(FIRST_SIGNED) or 0),
+        keyed="" if since is None else since.isoformat(),
+    )
 
 
 def _check_kept(workspace: Workspace, last: Seal) -> None:
@@ -76,8 +106,24 @@ def audit(
         unsigned_until: Entries up to here may be unsigned: they are older than signatures.
     """
     # Before the ledger is read: what is sealed meanwhile would look as if it were missing.
-    lines = workspace.seals.lines() if seal_lines is None else seal_lines
-    return workspace.state.audit_ledger(lines, unsigned_until)
+    besides = known(workspace)
+    if seal_lines is None:
+        lines: Sequence[bytes] = workspace.seals.lines()
+    else:  # a copy may be older than the last seals
+        lines, besides = seal_lines, replace(besides, seals=0)
+    found = workspace.state.audit_ledger(lines, unsigned_until, besides)
+    first = workspace.state.entry(1)
+    if lines or besides.seals or first is None or not _is_old(workspace, first.time):
+        return found
+    caveat = "nothing is sealed: an end that is cut off would not show"
+    return replace(found, caveats=(*found.caveats, caveat))
+
+
+def _is_old(workspace: Workspace, time: str) -> bool:
+    try:
+        return workspace.clock.now() - datetime.fromisoformat(time) >= SEAL_EVERY
+    except (StateError, ValueError, TypeError):  # no time was reached, or it was altered
+        return True
 
 
 def vouched(workspace: Workspace) -> Audit:
@@ -90,10 +136,10 @@ def vouched(workspace: Workspace) -> Audit:
     Args:
         workspace: The project.
     """
-    lines = workspace.seals.lines()
-    found = workspace.state.audit_ledger(lines, unsigned_until=sys.maxsize)
+    besides, lines = known(workspace), workspace.seals.lines()
+    found = workspace.state.audit_ledger(lines, sys.maxsize, besides)
     unsigned = found.entries - found.signed
-    if not unsigned:
+    if not unsigned or found.altered:
         return found
     if not found.signed and (lines or workspace.keys.known.ids()):
         reason = "unsigned, as are all after it, and this project has keys: its signatures were "
