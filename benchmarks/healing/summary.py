@@ -100,6 +100,7 @@ def summarise(runs: Mapping[str, Mapping[str, Seeds]], harmless: Sequence[str]) 
         "worst_ours_over_best": max(over.values()),
         "drifts_within_5_percent": sum(ratio <= 1.05 for ratio in over.values()),
         "drifts_strictly_better_than_daily": len(better),
+        "drifts_cheaper_than_daily": sum(row["minus_daily"] < 0 for row in ours.values()),
         "retrainings_over_daily": round(spent[OURS] / spent[DAILY], 4) if spent[DAILY] else None,
         "retrainings_unneeded": int(
             sum(total(runs[d][OURS], "retrainings") for d in harmless if d in runs)

@@ -32,8 +32,10 @@ FAIR = PROJECT.replace(
     "fairness: {floor: 0.5, min_group: 10}",
     "fairness: {metric: adverse_ratio, floor: 0.65, mitigation: reweigh}",
 ).replace("false_negative: 5", "false_negative: 2")
-# What the model learned of the group from ``y`` is another gate's matter.
-FAIR = FAIR.replace("gates: {", "gates: {explainability: {proxy_ceiling: 1}, ")
+# What the model learned of the group from ``y``, and its calibration, are other gates' matters.
+FAIR = FAIR.replace(
+    "gates: {", "gates: {explainability: {proxy_ceiling: 1}, calibration: {max_error: 0.3}, "
+)
 
 
 def make_unfair(rows: int = 8000) -> pd.DataFrame:
