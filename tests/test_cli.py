@@ -156,7 +156,7 @@ def test_incidents_are_listed_with_their_triage_and_who_looks_after_them(project
     assert said[0] == ("incident_acknowledged", "ada")
     assert said[1][0] == "incident_snoozed" and said[1][1]
     assert said[2] == ("incident_resolved", "bob")
-    assert not state.audit_ledger(()).breaks
+    assert not state.audit_ledger((), unsigned_until=2).breaks  # ``_opened`` has no keys
 
 
 @pytest.mark.parametrize("span", ["a while", "0d"])

@@ -242,7 +242,7 @@ def test_what_nothing_is_declared_for_is_told_and_is_no_pass(trained: Trained) -
     record_verdict(workspace, trained.candidate, verdict, "manual")
     kept = workspace.state.ledger()[-1].evidence["verdict"]["undeclared"]
     assert [one["name"] for one in kept] == ["fairness", "evasion"]
-    assert trained.first.undeclared == ()
+    assert [name for name, _ in trained.first.undeclared] == ["advisories"]
 
 
 def test_a_gate_that_the_data_keep_from_looking_is_an_error_and_the_others_go_on(
