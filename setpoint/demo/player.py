@@ -20,6 +20,8 @@ from setpoint.workspace import StreamClock, Workspace
 
 TICK = 0.125
 """Event days a tick."""
+INGEST_EVERY = 6
+"""Event days from one ingest to the next, as a schedule would have it."""
 DRILL_AGAIN = 4
 """Event days after which a drill that did not come about is asked for again."""
 
@@ -59,6 +61,7 @@ class Player:
                 await self._tell(client, day)
                 self._watch.look(day)
                 self._rehearse(day)
+                self._take_in(day)
                 if self._over(day):
                     return
                 spare = self._seconds_a_day() * TICK - (time.monotonic() - began)
@@ -121,6 +124,15 @@ class Player:
             table = labels_table(self.world, rows, self._known[rows])
             write_batch(root / "labels", f"{day:06d}", table)
         self._undelivered = rows[:0]
+
+    def _take_in(self, day: float) -> None:
+        """Have the events of the healed champion ingested: without them no window of it is computed
+        again, and none of its decisions can be.
+        """
+        healed = self.played.days.get("healed")
+        since = 0.0 if healed is None else day - healed
+        if since and since % INGEST_EVERY == 0:
+            PrefectApi(self.workspace.ports.prefect).run("ingest/ingest", {})
 
     def _seconds_a_day(self) -> float:
         healed = "healed" in self.played.days
