@@ -31,9 +31,10 @@ from setpoint.stages import release
 from setpoint.stages.assemble import history
 from setpoint.stages.gates.run import JUDGING, record_verdict, run_gates
 from setpoint.stages.ingest import ingest
+from setpoint.stages.publish import Candidate, publish
 from setpoint.stages.rebuild import rebuild
 from setpoint.stages.replay import replay
-from setpoint.stages.train import Candidate, assemble, fit, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
 from tests.stages.small import deliver, make_frame, make_workspace

@@ -32,6 +32,7 @@ CAUSE = "benchmark"
 
 def plainly(workspace: Workspace) -> None:
     """The stages, one after the other."""
+    from setpoint.stages import publish as publishing
     from setpoint.stages import train
     from setpoint.stages.gates import run as gate
     from setpoint.stages.ingest import ingest
@@ -39,7 +40,7 @@ def plainly(workspace: Workspace) -> None:
     snapshot = ingest(workspace)
     rows, known = train.assemble(workspace, None)
     trained = train.fit(workspace, rows, known)
-    candidate = train.publish(workspace, trained, snapshot, CAUSE)
+    candidate = publishing.publish(workspace, trained, snapshot, CAUSE)
     verdict = gate.run_gates(workspace, candidate, trained, CAUSE)
     gate.record_verdict(workspace, candidate, verdict, CAUSE)
 

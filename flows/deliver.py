@@ -13,7 +13,8 @@ from flows.release import walk
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import Stage
 from setpoint.stages import access, mitigate, triggers
-from setpoint.stages.train import Candidate, Training
+from setpoint.stages.publish import Candidate
+from setpoint.stages.train import Training
 from setpoint.workspace import Workspace, open_workspace
 from tasks import approving, data, gates, training
 

@@ -15,7 +15,7 @@ from prefect.states import Completed
 
 from setpoint.domain.approval import Request
 from setpoint.stages import approval
-from setpoint.stages.train import Candidate
+from setpoint.stages.publish import Candidate
 from setpoint.workspace import Workspace
 
 

@@ -11,7 +11,8 @@ from setpoint.documents import publish_documents
 from setpoint.domain.findings import Verdict
 from setpoint.stages import supply
 from setpoint.stages.gates import run as gate
-from setpoint.stages.train import Candidate, Training
+from setpoint.stages.publish import Candidate
+from setpoint.stages.train import Training
 from setpoint.workspace import Workspace
 from tasks import show
 

@@ -15,6 +15,7 @@ from setpoint.config.gates import Mitigation
 from setpoint.domain.training import Rows
 from setpoint.stages import fallback, fitted, package, train
 from setpoint.stages import mitigate as mitigation
+from setpoint.stages import publish as publishing
 from setpoint.stages.assemble import History
 from setpoint.stages.ingest import Ingested
 from setpoint.workspace import Workspace
@@ -48,9 +49,9 @@ def mitigate(project: Project, training: train.Training, way: Mitigation) -> tra
 @task(name="record and bundle", cache_policy=NO_CACHE)
 def publish(
     workspace: Workspace, training: train.Training, snapshot: Ingested, cause: str
-) -> train.Candidate:
+) -> publishing.Candidate:
     """MLflow record, ONNX with parity checked, bundle."""
-    made = train.publish(workspace, training, snapshot, cause)
+    made = publishing.publish(workspace, training, snapshot, cause)
     rows, model = training.split.judge, training.model
     with TemporaryDirectory() as folder:
         png = training_plots(rows.label, model.scores(rows), model.threshold, Path(folder))
@@ -76,7 +77,7 @@ def prepare_fallback(workspace: Workspace, training: train.Training, snapshot: I
 
 
 @task(name="image", cache_policy=NO_CACHE)
-def build_image(workspace: Workspace, candidate: train.Candidate) -> package.Packaged:
+def build_image(workspace: Workspace, candidate: publishing.Candidate) -> package.Packaged:
     """Build and smoke-test the container image, or say why not."""
     made = package.build_image(workspace, candidate.version)
     show.text("image", f"## Image of {candidate.version}\n{made.note}")

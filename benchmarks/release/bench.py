@@ -23,6 +23,7 @@ from setpoint.demo import Script, first_champion, prepare
 from setpoint.domain.rollout import Rollout, Strategy
 from setpoint.platform import down, up
 from setpoint.stages import ingest, train
+from setpoint.stages import publish as publishing
 from setpoint.workspace import Ports, Workspace, open_workspace
 
 SCRIPT = Script(seed=4, drift="none", history=45, longest=20)
@@ -214,6 +215,6 @@ def _version(workspace: Workspace, seed: int, threshold: float | None = None) ->
     trained = train.fit(made, rows, known)
     if threshold is not None:
         trained = replace(trained, model=replace(trained.model, threshold=threshold))
-    candidate = train.publish(made, trained, ingest.current(made), "benchmark")
+    candidate = publishing.publish(made, trained, ingest.current(made), "benchmark")
     workspace.registry.tag(candidate.version, "gates", "passed")
     return candidate.version

@@ -27,7 +27,8 @@ from setpoint.domain.profile import Profile, build_profile, count
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.training import Rows
 from setpoint.errors import BundleError, DataError, ReleaseError, TrainingError
-from setpoint.stages import fallback, follow_up, mitigate, respond, train, watch
+from setpoint.stages import fallback, follow_up, mitigate, respond, watch
+from setpoint.stages import publish as publishing
 from setpoint.stages.gates import run as gate
 from setpoint.stages.roll_back import last_good
 from setpoint.stages.train import Training
@@ -231,7 +232,7 @@ class Setpoint:
 
     def _judged(self, training: Training, cause: str) -> mitigate.Judged:
         workspace = self._replay.workspace
-        candidate = train.publish(workspace, training, self._replay.snapshot, cause)
+        candidate = publishing.publish(workspace, training, self._replay.snapshot, cause)
         verdict = gate.run_gates(workspace, candidate, training, cause, gate.JUDGING)
         gate.record_verdict(workspace, candidate, verdict, cause)
         told = f"  {candidate.version} trained on {len(training.split.fit):,} rows"

@@ -18,7 +18,7 @@ from setpoint.domain.ledger import Entry
 from setpoint.domain.signatures import entry_message
 from setpoint.errors import ReleaseError
 from setpoint.stages import respond, sealing
-from setpoint.stages.train import Candidate
+from setpoint.stages.publish import Candidate
 from setpoint.workspace import Workspace
 
 _WAITING = "approvals_waiting"

@@ -9,7 +9,8 @@ from setpoint.domain.bundle import Knots, canonical_json, read_bundle, to_plain
 from setpoint.domain.rule import Rule, RuleModel
 from setpoint.errors import ReleaseError, SetpointError
 from setpoint.stages.ingest import Ingested
-from setpoint.stages.train import Exported, Training, register
+from setpoint.stages.publish import Exported, register
+from setpoint.stages.train import Training
 from setpoint.workspace import Workspace
 
 FALLBACK = "fallback"

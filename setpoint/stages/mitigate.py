@@ -12,7 +12,8 @@ from setpoint.domain.incidents import Cause, cause_of
 from setpoint.errors import TrainingError
 from setpoint.stages.fitted import fairly_decided, fitted
 from setpoint.stages.gates.rebuild import REBUILD
-from setpoint.stages.train import Candidate, Training
+from setpoint.stages.publish import Candidate
+from setpoint.stages.train import Training
 from setpoint.workspace import Workspace
 
 IMPOSSIBLE = "not_mitigated"

@@ -39,7 +39,8 @@ from setpoint.stages.assemble import as_known, snapshot, training_rows
 from setpoint.stages.identity import conditions
 from setpoint.stages.ingest import data_digest
 from setpoint.stages.poisoning import without
-from setpoint.stages.train import decision_spec, fit_again
+from setpoint.stages.publish import decision_spec
+from setpoint.stages.train import fit_again
 from setpoint.workspace import Workspace
 
 SECONDS = 3600.0

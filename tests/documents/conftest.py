@@ -10,7 +10,8 @@ from setpoint.documents.record import Record, read_record
 from setpoint.domain.outcome import Verdict
 from setpoint.stages.gates.run import record_verdict, run_gates
 from setpoint.stages.ingest import ingest
-from setpoint.stages.train import Candidate, assemble, fit, publish
+from setpoint.stages.publish import Candidate, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import StreamClock, Workspace
 from tests.stages.small import APART, T0, deliver, make_frame, make_workspace
 

@@ -20,6 +20,7 @@ from setpoint.demo import Script, first_champion, prepare
 from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.platform import down, up
 from setpoint.stages import ingest, train
+from setpoint.stages import publish as publishing
 from setpoint.workspace import StreamClock, Workspace
 from tests.e2e.traffic import payments, send, take_free_ports
 
@@ -48,7 +49,7 @@ def _challenger(workspace: Workspace, seed: int) -> str:
     other = project.model_copy(update={"train": project.train.model_copy(update={"seed": seed})})
     made = replace(workspace, project=other)
     rows, known = train.assemble(made, None)
-    candidate = train.publish(made, train.fit(made, rows, known), ingest.current(made), "test")
+    candidate = publishing.publish(made, train.fit(made, rows, known), ingest.current(made), "test")
     workspace.registry.tag(candidate.version, "gates", "passed")
     champion = workspace.champion()
     assert champion is not None

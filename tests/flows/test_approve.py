@@ -10,7 +10,7 @@ import pytest
 
 from setpoint.domain.approval import Standing
 from setpoint.stages import approval
-from setpoint.stages.train import Candidate
+from setpoint.stages.publish import Candidate
 from setpoint.workspace import Workspace
 from tests.stages.releasing import two_versions
 from tests.stages.small import PROJECT, T0

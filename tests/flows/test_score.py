@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from setpoint.stages.ingest import ingest
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.publish import publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import open_workspace
 from tests.stages.small import make_frame
 

@@ -24,8 +24,9 @@ from setpoint.ports import Decision
 from setpoint.stages import account, release, sealing
 from setpoint.stages.gates.run import JUDGING, record_verdict, run_gates
 from setpoint.stages.ingest import ingest
+from setpoint.stages.publish import Candidate, publish
 from setpoint.stages.rebuild import read_record
-from setpoint.stages.train import Candidate, assemble, fit, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import StreamClock, Workspace
 from tests.fakes import FakeRouter, FakeRuntime
 from tests.stages.small import PROJECT, deliver, make_frame, make_workspace

@@ -15,7 +15,7 @@ from setpoint.domain.approval import Standing
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.errors import ReleaseError
 from setpoint.stages import approval, release, respond
-from setpoint.stages.train import Candidate
+from setpoint.stages.publish import Candidate
 from setpoint.workspace import Workspace
 from tests.stages.releasing import two_versions
 from tests.stages.small import PROJECT, T0

@@ -25,6 +25,7 @@ from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import StateError
+from setpoint.stages import publish as publishing
 from setpoint.stages import train
 from setpoint.workspace import Workspace
 from tests.stages.small import APART, PROJECT, deliver, make_frame, make_workspace
@@ -101,7 +102,7 @@ def test_in_a_replay_a_roll_back_serves_the_bundle_of_the_last_good_version(tmp_
     replay = _streamed(tmp_path, make_frame(1500), ROLLS_BACK)
     workspace, training = replay.workspace, replay.first()
     loop = Setpoint(replay, training)
-    second = train.publish(workspace, training, replay.snapshot, "manual").version
+    second = publishing.publish(workspace, training, replay.snapshot, "manual").version
     promoted = Rollout(second, "v1", (), Stage.PROMOTED, settled=True)
     workspace.state.begin_release(promoted)
     workspace.registry.point(CHAMPION, second)

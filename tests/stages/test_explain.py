@@ -11,6 +11,7 @@ from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.errors import DataError
 from setpoint.stages import explain, ingest, train
+from setpoint.stages import publish as publishing
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, deliver, make_frame, make_workspace, serve
 
@@ -29,7 +30,7 @@ def trained(tmp_path: Path) -> Workspace:
     deliver(workspace, "0.parquet", make_frame())
     snapshot = ingest.ingest(workspace)
     rows, known = train.assemble(workspace, None)
-    train.publish(workspace, train.fit(workspace, rows, known, None), snapshot, "first")
+    publishing.publish(workspace, train.fit(workspace, rows, known, None), snapshot, "first")
     return workspace
 
 

@@ -20,7 +20,8 @@ from setpoint.stages.gates.explanation import (
     stability_findings,
 )
 from setpoint.stages.ingest import ingest
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.publish import publish
+from setpoint.stages.train import assemble, fit
 from tests.stages.small import PROJECT, deliver, make_workspace
 from tests.stages.test_mitigation import make_unfair
 

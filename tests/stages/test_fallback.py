@@ -19,7 +19,8 @@ from setpoint.serving.scorer import Scorer
 from setpoint.stages import respond, watch
 from setpoint.stages.fallback import is_rule, prepare, version_of
 from setpoint.stages.ingest import Ingested, ingest
-from setpoint.stages.train import Training, assemble, fit, publish
+from setpoint.stages.publish import publish
+from setpoint.stages.train import Training, assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, T0, deliver, make_frame, make_workspace, serve
 

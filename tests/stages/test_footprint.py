@@ -12,7 +12,8 @@ from setpoint.domain.gates.judged import judge
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.footprint import footprint_findings
 from setpoint.stages.ingest import ingest
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.publish import publish
+from setpoint.stages.train import assemble, fit
 from tests.stages.small import deliver, make_frame, make_workspace
 
 

@@ -23,8 +23,9 @@ from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.run import JUDGING, run_gates
 from setpoint.stages.ingest import Ingested, ingest
+from setpoint.stages.publish import Candidate, publish
 from setpoint.stages.rebuild import rebuild
-from setpoint.stages.train import Candidate, Training, assemble, fit, publish
+from setpoint.stages.train import Training, assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, deliver, make_frame, make_workspace
 

@@ -16,7 +16,8 @@ from setpoint.domain.findings import Outcome
 from setpoint.errors import PlatformError
 from setpoint.stages.ingest import ingest
 from setpoint.stages.package import Packaged, build_image, latency_verdict
-from setpoint.stages.train import Candidate, assemble, fit, publish
+from setpoint.stages.publish import Candidate, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import Workspace
 from tests import docker_engine
 from tests.stages.small import deliver, make_frame, make_workspace

@@ -15,7 +15,8 @@ from setpoint.ports import Decision, Label
 from setpoint.stages.estimates import estimates
 from setpoint.stages.ingest import current, ingest
 from setpoint.stages.performance import performance
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.publish import publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import APART, T0, deliver, make_frame, make_workspace
 

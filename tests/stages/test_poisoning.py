@@ -13,7 +13,8 @@ from setpoint.domain.findings import Verdict
 from setpoint.errors import TrainingError
 from setpoint.stages.ingest import ingest
 from setpoint.stages.poisoning import SUSPECT
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.publish import publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, deliver, make_frame, make_workspace
 

@@ -14,7 +14,8 @@ from setpoint.domain.slo import QUALITY_BUDGET
 from setpoint.domain.windows import WindowRecord
 from setpoint.stages.gates.run import record_verdict, run_gates
 from setpoint.stages.ingest import ingest
-from setpoint.stages.train import Candidate, Training, assemble, fit, publish
+from setpoint.stages.publish import Candidate, publish
+from setpoint.stages.train import Training, assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, T0, deliver, make_frame, make_workspace
 

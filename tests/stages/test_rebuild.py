@@ -26,8 +26,9 @@ from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.rebuild import rebuild_findings
 from setpoint.stages.gates.run import GATES, JUDGING, run_gates
 from setpoint.stages.ingest import Ingested, ingest
+from setpoint.stages.publish import Candidate, publish
 from setpoint.stages.rebuild import read_record, rebuild
-from setpoint.stages.train import Candidate, Training, assemble, fit, publish
+from setpoint.stages.train import Training, assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import APART, T0, deliver, make_frame, make_workspace
 

@@ -17,8 +17,9 @@ from setpoint.ports import Decision
 from setpoint.serving.scorer import Scorer
 from setpoint.stages.assemble import history
 from setpoint.stages.ingest import ingest
+from setpoint.stages.publish import publish
 from setpoint.stages.replay import Replayed, replay
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import deliver, make_frame, make_workspace
 

@@ -17,8 +17,9 @@ from setpoint.errors import ProjectFileError
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.robustness import robustness_findings
 from setpoint.stages.ingest import ingest
+from setpoint.stages.publish import publish
 from setpoint.stages.reach import reaches
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import Workspace
 from tests.domain.test_attack import FEW, score
 from tests.stages.small import PROJECT, deliver, make_frame, make_workspace

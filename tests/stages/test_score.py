@@ -25,8 +25,9 @@ from setpoint.serving.rows import RowReader
 from setpoint.serving.scorer import Scorer
 from setpoint.stages.assemble import history, training_rows
 from setpoint.stages.ingest import ingest
+from setpoint.stages.publish import publish
 from setpoint.stages.score import refused_beside, score
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, deliver, make_frame, make_workspace
 

@@ -17,8 +17,9 @@ from setpoint.domain.findings import Outcome
 from setpoint.ports import Decision, DecisionQuery
 from setpoint.stages.assemble import history
 from setpoint.stages.ingest import ingest
+from setpoint.stages.publish import publish
 from setpoint.stages.skew import skew
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import APART, T0, deliver, make_frame, make_workspace
 

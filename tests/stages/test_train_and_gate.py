@@ -27,7 +27,8 @@ from setpoint.stages.gates.robustness import robustness_findings
 from setpoint.stages.gates.run import record_verdict, run_gates
 from setpoint.stages.gates.slices import slices_findings
 from setpoint.stages.ingest import Ingested, ingest
-from setpoint.stages.train import Candidate, Training, assemble, fit, publish
+from setpoint.stages.publish import Candidate, publish
+from setpoint.stages.train import Training, assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import deliver, make_frame, make_workspace
 

@@ -16,7 +16,8 @@ from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.errors import StateError, ValidationFailed
 from setpoint.ports import Decision, Label
 from setpoint.stages.ingest import ingest
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.publish import publish
+from setpoint.stages.train import assemble, fit
 from setpoint.stages.watch import Window, look, respond_to
 from setpoint.workspace import Workspace
 from tests.stages.small import APART, T0, deliver, make_frame, make_workspace

@@ -15,7 +15,8 @@ from setpoint.domain.incidents import Cause, Status
 from setpoint.domain.outcome import Outcome
 from setpoint.ports import Decision
 from setpoint.stages.ingest import ingest
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.publish import publish
+from setpoint.stages.train import assemble, fit
 from setpoint.stages.watch import look, respond_to
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, T0, deliver, make_frame, make_workspace

@@ -16,8 +16,9 @@ from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, group
 from setpoint.ports import Decision, Label
 from setpoint.stages.ingest import ingest
+from setpoint.stages.publish import publish
 from setpoint.stages.score import score
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.stages.watch import Window, look, respond_to
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, T0, deliver, make_frame, make_workspace

@@ -15,8 +15,9 @@ from setpoint.ports import Decision, DecisionQuery, Label
 from setpoint.stages import broken, respond
 from setpoint.stages.assemble import history, training_rows
 from setpoint.stages.ingest import ingest
+from setpoint.stages.publish import publish
 from setpoint.stages.ripe import ripe_decisions
-from setpoint.stages.train import assemble, fit, publish
+from setpoint.stages.train import assemble, fit
 from setpoint.stages.watch import look, respond_to
 from setpoint.workspace import Workspace
 from tests.stages.small import PROJECT, T0, deliver, make_frame, make_workspace

@@ -9,7 +9,8 @@ from setpoint.domain.findings import Finding
 from setpoint.domain.gates.judged import Judged
 from setpoint.domain.training import Rows
 from setpoint.stages.gates.beside import Beside, champion_beside
-from setpoint.stages.train import Candidate, Training
+from setpoint.stages.publish import Candidate
+from setpoint.stages.train import Training
 from setpoint.workspace import Workspace
 
 

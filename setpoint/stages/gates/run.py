@@ -32,7 +32,8 @@ from setpoint.stages.gates.soundness import (
     calibration_findings,
     overfit_findings,
 )
-from setpoint.stages.train import Candidate, Training
+from setpoint.stages.publish import Candidate
+from setpoint.stages.train import Training
 from setpoint.workspace import Workspace
 
 Gate = Callable[[Case], list[Finding]]
