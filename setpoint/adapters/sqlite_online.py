@@ -24,6 +24,7 @@ from setpoint.adapters.sqlite_history import (
     quoted,
     stored_columns,
 )
+from setpoint.adapters.sqlite_link import transaction
 from setpoint.domain.calendar import calendar_part
 from setpoint.domain.features import FeatureSpec
 from setpoint.errors import DataError, StateError
@@ -298,20 +299,8 @@ class SqliteOnlineStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        connection = self._connection
-        if connection.in_transaction:
-            with self._translated():
-                yield
-            return
-        with self._translated():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                connection.execute("COMMIT")
-            finally:
-                # Still open only if something went wrong above.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        with self._translated(), transaction(self._connection):
+            yield
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

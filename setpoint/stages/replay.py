@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from setpoint.domain.bundle import Bundle, read_bundle
-from setpoint.errors import BundleError, DataError, StateError
+from setpoint.errors import BundleError, DataError, PlatformError, StateError
 from setpoint.ports import Decision, DecisionQuery
 from setpoint.serving.scorer import Scorer
 from setpoint.stages.assemble import history
@@ -121,7 +121,7 @@ def reached(workspace: Workspace, version: str, start: datetime | None = None) -
 def _signed(workspace: Workspace, version: str, told: str) -> tuple[bool | None, str]:
     try:
         check_signed(workspace, version)
-    except BundleError as err:
+    except (BundleError, PlatformError) as err:  # the latter: of its image
         return None, f"{told}: {err.what}"
     return True, f"{told}, signed"
 

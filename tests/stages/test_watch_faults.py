@@ -73,6 +73,16 @@ def _serve(
     workspace.decisions.append(made)
 
 
+def _broken(workspace: Workspace, version: str, folder: Path) -> Incident:
+    """A field in another unit is served, looked at, and an incident."""
+    workspace.decisions.forget(NOW + timedelta(days=1))
+    _serve(workspace, version, folder, times=100, plus=0)
+    window = look(workspace, NOW, version=version)
+    assert window is not None
+    [(incident, _)] = respond_to(workspace, window)
+    return incident
+
+
 def test_a_field_in_another_unit_is_one_incident_for_a_person_and_nothing_is_retrained(
     trained: tuple[Workspace, str], tmp_path: Path
 ) -> None:
@@ -109,11 +119,7 @@ def test_what_was_decided_on_broken_data_is_neither_judged_nor_learned(
     trained: tuple[Workspace, str], tmp_path: Path
 ) -> None:
     workspace, version = trained
-    workspace.decisions.forget(NOW + timedelta(days=1))
-    _serve(workspace, version, tmp_path, times=100, plus=0)
-    window = look(workspace, NOW, version=version)
-    assert window is not None
-    [(incident, _)] = respond_to(workspace, window)
+    incident = _broken(workspace, version, tmp_path)
     later = NOW + timedelta(days=9)
     ids = [f"{tmp_path.name}{NOW:%d}-{i}" for i in range(ROWS)]
     workspace.decisions.add_labels([Label(one, 0, NOW) for one in ids])
@@ -157,11 +163,7 @@ def test_rows_of_a_fault_that_was_ended_drift_no_longer(
     trained: tuple[Workspace, str], tmp_path: Path
 ) -> None:
     workspace, version = trained
-    workspace.decisions.forget(NOW + timedelta(days=1))
-    _serve(workspace, version, tmp_path, times=100, plus=0)
-    window = look(workspace, NOW, version=version)
-    assert window is not None
-    [(fault, _)] = respond_to(workspace, window)
+    fault = _broken(workspace, version, tmp_path)
     ended = fault.move(Status.RESOLVED, note="the feed is mended", at=NOW)
     workspace.state.move_incident(fault, ended, NOW)
     later = NOW + timedelta(days=5)
