@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MOST_CONNECTIONS = 1024
 DRAIN_SECONDS = 10.0
 POLL_SECONDS = 0.02
+READY_LATE_SECONDS = 1.0
 RESERVE_MEGABYTES = 64
 
 
@@ -204,8 +205,11 @@ async def _serve(app: App, settings: Settings, log: ServiceLog, began: float) ->
     stopping = asyncio.create_task(ending.wait())
     listening = asyncio.create_task(_say_ready(settings, log, began))
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    listening.cancel()
     app.draining = True
+    # a service that answered for less than a poll was ready all the same, and says so
+    if not serving.done():
+        await asyncio.wait({listening}, timeout=READY_LATE_SECONDS)
+    listening.cancel()
     log.say("info", "drain", in_flight=app.in_flight)
     server.stop()  # type: ignore[no-untyped-call]
     await _drain(app)
