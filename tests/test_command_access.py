@@ -39,6 +39,8 @@ NEEDS: dict[str, tuple[list[str], str]] = {
     "export": (["export", "--out", "out.parquet"], "audit"),
     "approve": (["approve", "v1"], "audit"),
     "approve --note": (["approve", "v1", *NOTE], "approve"),
+    "review": (["review"], "audit"),
+    "review --note": (["review", "0" * 64, *NOTE], "approve"),
     "stop": (["stop", "v1", *NOTE], "release"),
     "resume": (["resume", "v1", *NOTE], "release"),
     "override": (["override", "e1", "--action", "review", *NOTE], "approve"),

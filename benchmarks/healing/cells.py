@@ -51,6 +51,8 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "employment_ma.yaml"
 PEOPLE_FILES = ("reference", "analysis", "analysis_target")
 PEOPLE_SHARE = 0.1
 """Each seed is another sample of a tenth of the people."""
+CALENDAR, RISKS = ("weekend", "night"), tuple(timedelta(days=d) for d in (1, 7, 30))
+"""Inputs of the card worlds: the example's, and some that carry little, as a team's first file."""
 TRIALS, TREES = 3, 30
 """Of each search: the defaults, recent rows counting most, and rows since the change alone."""
 Money = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.float64]]
@@ -161,9 +163,9 @@ def cards(scenario: Scenario, seed: int, root: Path, memo: Memo) -> tuple[Replay
     project = _quick(load_project(PROJECT), seed)
     history = timedelta(days=TRAINED_DAYS)
     training = project.train.model_copy(update={"history": history})
-    features = project.features
-    if scenario.selective:
-        features = features.model_copy(update={"risks": ()})
+    risks = tuple(r.model_copy(update={"over": RISKS}) for r in project.features.risks)
+    risks = () if scenario.selective else risks
+    features = project.features.model_copy(update={"calendar": CALENDAR, "risks": risks})
     held = {n: s for n, s in project.setpoints.items() if s.metric != "precision"}
     project = project.model_copy(
         update={"train": training, "features": features, "setpoints": held}

@@ -87,6 +87,43 @@ def approve(
 
 
 @app.command()
+def review(
+    digest: Annotated[
+        str | None, typer.Argument(help="Digest of the project file that was read.")
+    ] = None,
+    note: Annotated[str | None, typer.Option(help="Why it may be used.")] = None,
+    person: Person = None,
+    project: ProjectFile = None,
+    root: Root = None,
+) -> None:
+    """Show what changed in the project file, or record that a person stands by it."""
+    from rich.syntax import Syntax
+
+    from setpoint.config import read_login
+    from setpoint.stages import review as reviews
+
+    if (digest is None) != (note is None):
+        raise typer.BadParameter("name the digest of what was read and a --note, or neither")
+    workspace = workspace_of(project, root, "audit" if note is None else "approve", person)
+    if digest is not None and note is not None:
+        entry = reviews.review(workspace, digest, person_of(person), note, read_login())
+        told = f"{entry.evidence['by']} stands by {entry.evidence['project'][:16]}"
+        console.print(f"{told}, ledger entry {entry.seq}", markup=False)
+        return
+    found = reviews.current(workspace)
+    version, diff = reviews.changes(workspace)
+    if diff:
+        console.print(Syntax(diff, "diff", background_color="default", word_wrap=True))
+    else:
+        console.print(f"equal to the project file of {version}")
+    word = reviews.standing_review(workspace, found)
+    said = "nobody has reviewed it"
+    if word is not None:
+        said = f"{word.evidence['by']} has reviewed it (ledger entry {word.seq})"
+    console.print(f"digest {found[:16]}; {said}", markup=False)
+
+
+@app.command()
 def override(
     decision: Annotated[str, typer.Argument(help="Id of a served decision.")],
     action: Annotated[str, typer.Option(help="What is done instead.")],

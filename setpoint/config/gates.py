@@ -245,6 +245,9 @@ class Gates(Section):
         0.05, description="Chance that a model just under a setpoint passes its gate."
     )
     min_sample: Annotated[Whole, Field(ge=10)] = Field(200, description="Rows a gate needs.")
+    reviewed: bool = Field(
+        False, description="Whether a person must have read the project file: 'setpoint review'."
+    )
     fairness: Fairness = Fairness()
     explainability: Explainability = Explainability()
     robustness: Robustness = Robustness()

@@ -16,10 +16,11 @@ from setpoint.documents.record import (
     evidence_findings,
     read_record,
 )
+from setpoint.domain.bundle import read_bundle
 from setpoint.domain.ledger import Entry
 from setpoint.domain.outcome import Finding
 from setpoint.domain.windows import WindowRecord
-from setpoint.errors import DataError, StateError
+from setpoint.errors import BundleError, DataError, StateError
 from setpoint.ports import DecisionQuery
 from setpoint.stages import sealing
 from setpoint.stages.replay import Replayed, reached, replay
@@ -65,6 +66,7 @@ class Evidence:
         now: Event time reached; ``None`` where no clock was started.
         trials: Parameter sets that its training tried, as its ``search.json`` says.
         search_fault: Where that file contradicts what the version was made of; empty where not.
+        alike: Subjects of all accepted versions with the inputs of this one, itself among them.
         batches: Batches in the snapshot of events that it was trained on.
         served: Its newest decisions; ``None`` where it decided nothing.
     """
@@ -75,6 +77,7 @@ class Evidence:
     batches: int
     served: Served | None
     search_fault: str = ""
+    alike: frozenset[str] = frozenset()
 
     def gate(self, *patterns: str) -> list[Finding]:
         """Findings of the version's verdict whose names match."""
@@ -142,6 +145,7 @@ def read_evidence(workspace: Workspace) -> Evidence | None:
         search_fault=_search_fault(record, tried),
         batches=_batches(workspace, record),
         served=_served(workspace, version, now),
+        alike=_alike(workspace, record),
     )
 
 
@@ -174,6 +178,19 @@ def _search_fault(record: Record, tried: list[dict[str, Any]]) -> str:
     if other:
         return f"the cheapest set of {SEARCH} is not the bundle's: {', '.join(sorted(other))}"
     return ""
+
+
+def _alike(workspace: Workspace, record: Record) -> frozenset[str]:
+    found = set()
+    for version in {entry.subject.rpartition("/")[2] for entry in record.of("accepted")}:
+        try:
+            digest = workspace.registry.digest(version)
+            bundle = read_bundle(workspace.bundle(version), digest)
+        except (BundleError, StateError):  # what was deleted or altered shows nothing
+            continue
+        if bundle.features == record.bundle.features:
+            found.add(f"{workspace.project.name}/{version}")
+    return frozenset(found)
 
 
 def _batches(workspace: Workspace, record: Record) -> int:

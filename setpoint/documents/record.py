@@ -15,8 +15,10 @@ from setpoint.domain.incidents import Incident
 from setpoint.domain.ledger import Entry
 from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.outcome import Finding, Verdict
+from setpoint.domain.plain import from_plain, parse_json
+from setpoint.domain.record import RECORD, TrainingRecord, project_differs
 from setpoint.domain.windows import WindowRecord
-from setpoint.errors import ProjectFileError, StateError
+from setpoint.errors import SetpointError, StateError
 from setpoint.report.events import public
 from setpoint.workspace import Workspace
 
@@ -36,6 +38,8 @@ class Record:
         project: The project file as its training kept it; today's where that cannot be read.
         today: The project file as it is; only what a person writes in ``documents`` is told of it.
         unread: Why the file of its training cannot be read; empty where it was.
+        project_digest: SHA-256 of that file, hex; empty where it is not the file that the record
+            of the training names.
         version: ``v1``, ``v2`` ...
         champion: The version in service, if there is one.
         tags: Of the version in the registry.
@@ -52,6 +56,7 @@ class Record:
     project: Project
     today: Project
     unread: str
+    project_digest: str
     version: str
     champion: str | None
     tags: Mapping[str, str]
@@ -217,11 +222,12 @@ def read_record(workspace: Workspace, version: str) -> Record:
     # Before the entries are read: what is written meanwhile is not vouched for.
     audit = sealing.vouched(workspace)
     state, registry = workspace.state, workspace.registry
-    project, unread = _trained_with(workspace, version)
+    project, unread, digest = _trained_with(workspace, version)
     return Record(
         project=project,
         today=workspace.project,
         unread=unread,
+        project_digest=digest,
         version=version,
         champion=workspace.champion(),
         tags=registry.tags(version),
@@ -236,14 +242,20 @@ def read_record(workspace: Workspace, version: str) -> Record:
     )
 
 
-def _trained_with(workspace: Workspace, version: str) -> tuple[Project, str]:
-    """The project file of a version's training, or today's and why that one cannot be read."""
+def _trained_with(workspace: Workspace, version: str) -> tuple[Project, str, str]:
+    """The project file of a version's training and its digest, or today's and why not that one."""
+    where = f"the project file of {version}"
     try:
         _, content = workspace.registry.artifact(version, "project")
-        return parse_project(content.decode("utf-8"), where=f"the project file of {version}"), ""
-    except (StateError, ProjectFileError, UnicodeDecodeError) as err:
-        reason = err.what if isinstance(err, (StateError, ProjectFileError)) else str(err)
-        return workspace.project, " ".join(reason.split())
+        _, made_from = workspace.registry.artifact(version, "record")
+        record = from_plain(TrainingRecord, parse_json(made_from, RECORD), RECORD)
+        project = parse_project(content.decode("utf-8"), where=where)
+    except (SetpointError, UnicodeDecodeError) as err:
+        reason = err.what if isinstance(err, SetpointError) else str(err)
+        return workspace.project, " ".join(reason.split()), ""
+    if altered := project_differs(record, content):
+        return workspace.project, altered, ""
+    return project, "", record.project
 
 
 def _artifacts(workspace: Workspace, version: str) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ from typing import Any
 from setpoint.domain import approval as words
 from setpoint.domain.approval import POLICY, Request, Standing, Voice, normal, request_in
 from setpoint.domain.ledger import Entry
-from setpoint.domain.signatures import entry_message
 from setpoint.errors import ReleaseError
 from setpoint.stages import respond, sealing
 from setpoint.stages.publish import Candidate
+from setpoint.stages.signed import vouched_entry
 from setpoint.workspace import Workspace
 
 _WAITING = "approvals_waiting"
@@ -191,12 +191,7 @@ def _void_entry(workspace: Workspace, request: Request, entries: Sequence[Entry]
     """Number of the first entry of a request that no trusted key signed."""
     said = (words.ASKED, *words.SAID)
     heard = (one for one in entries if one.kind in said and one.seq >= request.number)
-    return next((one.seq for one in heard if not _is_signed(workspace, one)), None)
-
-
-def _is_signed(workspace: Workspace, entry: Entry) -> bool:
-    """Whether a key signed it that is not revoked; the audit takes revoked ones too."""
-    return workspace.keys.trusted.check(entry.key, entry_message(entry.digest), entry.signature)
+    return next((one.seq for one in heard if not vouched_entry(workspace, one)), None)
 
 
 def waiting(workspace: Workspace) -> list[Request]:

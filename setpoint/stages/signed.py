@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from setpoint.adapters.mlflow_registry import IMAGE
 from setpoint.domain.bundle import Bundle, read_bundle
-from setpoint.domain.signatures import check_bundle
+from setpoint.domain.ledger import Entry
+from setpoint.domain.signatures import check_bundle, entry_message
 from setpoint.errors import BundleError
 from setpoint.workspace import Workspace
 
@@ -33,6 +34,11 @@ def check_signed(workspace: Workspace, version: str) -> None:
         workspace.pinned_image(version)
     elif IMAGE in workspace.registry.tags(version):
         workspace.image(version)
+
+
+def vouched_entry(workspace: Workspace, entry: Entry) -> bool:
+    """Whether a key signed a ledger entry that is not revoked; the audit takes revoked ones too."""
+    return workspace.keys.trusted.check(entry.key, entry_message(entry.digest), entry.signature)
 
 
 def _check_own(workspace: Workspace, version: str, bundle: Bundle) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from setpoint.documents.assessment import Scored, assess, assessment_document, judge_evidence
-from setpoint.documents.evidence import _search_fault
+from setpoint.documents.evidence import Evidence, _search_fault
 from setpoint.documents.markup import to_html
 from setpoint.documents.ml_test_score import SECTIONS
+from setpoint.documents.ml_test_score.data import USELESS
 from setpoint.documents.write import write_documents
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.ledger import REVOKED, Break
 from setpoint.domain.ledger_audit import Audit
 from setpoint.domain.outcome import Finding, Outcome, not_measured
@@ -199,6 +201,29 @@ def test_inputs_that_carry_nothing_are_not_all_beneficial(made: Made) -> None:
     assert found.points == 0.5 and "not all are: 2 of 16 inputs carry" in found.missing
 
 
+def test_an_input_that_rests_in_one_version_and_decided_in_another_is_beneficial(
+    made: Made,
+) -> None:
+    before = Told("accepted", "small/v0", {"verdict": {"findings": [passed(USELESS).to_dict()]}})
+    idle = passed(USELESS, 0.1).to_dict()
+    told = []
+    for one in story():
+        if one.kind == "accepted" and one.subject == "small/v1":
+            kept = [f for f in one.evidence["verdict"]["findings"] if f["name"] != USELESS]
+            one = replace(one, evidence={**one.evidence, "verdict": {"findings": [*kept, idle]}})
+        told.append(one)
+    name = "All features are beneficial"
+
+    def loop(*alike: str, first: Told = before) -> Change:
+        return lambda m: replace(full(m, [first, *told]), alike=frozenset(alike))
+
+    found = scored_of(made, name, loop("small/v0", "small/v1"))
+    assert found.points == 1 and "all carried something in v0 (ledger #1" in found.evidence
+    assert scored_of(made, name, loop("small/v1")).points == 0.5, "v0 has other inputs"
+    refused = replace(before, kind="refused")
+    assert scored_of(made, name, loop("small/v0", first=refused)).points == 0.5
+
+
 @pytest.mark.parametrize(
     ("finding", "name"),
     [("simpler_model", "A simpler model is not better"), ("costs_more_in_slice", SLICES),
@@ -213,6 +238,52 @@ def test_the_approval_of_a_policy_is_no_review(made: Made) -> None:
     told = [replace(t, evidence={"by": "policy"}) if t.kind == "approved" else t for t in story()]
     found = scored_of(made, "Model specs are reviewed and submitted", lambda m: full(m, told))
     assert found.points == 0.5 and "only the policy approved" in found.missing
+
+
+def test_a_person_who_read_the_project_file_of_the_version_is_a_reviewer(made: Made) -> None:
+    digest = made.record.project_digest
+    assert len(digest) == 64
+    told = [replace(t, evidence={"by": "policy"}) if t.kind == "approved" else t for t in story()]
+    name = "Model specs are reviewed and submitted"
+
+    def read(of: str) -> Scored:
+        word = Told("reviewed", "small", {"by": "ada", "project": of})
+        return scored_of(made, name, lambda m: full(m, [*told, word]))
+
+    assert read(digest).points == 1 and "read by a person (ledger #" in read(digest).evidence
+    assert read("0" * 64).points == 0.5
+    unknown = Told("reviewed", "small", {"by": "ada", "project": ""})
+    without = scored_of(made, name, lambda m: replace(
+        full(m, [*told, unknown]), record=replace(full(m, [*told, unknown]).record,
+                                                  project_digest="")))  # fmt: skip
+    assert without.points == 0.5
+
+
+def test_an_input_that_drifted_gives_points_only_where_an_open_incident_told_of_it(
+    made: Made,
+) -> None:
+    name = "Data invariants hold for inputs"
+    bad = replace(failed("psi"), slice="amount")
+    other = replace(bad, slice="country")
+    raised = Told("incident_opened", "small-2", {"cause": "drift"})
+    incident = Incident("small-2", Cause.DRIFT, Severity.LOW, Status.WATCHING, T0, "v1", (bad,))
+
+    def seen(
+        *incidents: Incident, window: tuple[Finding, ...] = (bad,), told: bool = True
+    ) -> float:
+        def change(m: Made) -> Evidence:
+            found = full(m, [*story(), *([raised] if told else [])])
+            looks = (WindowRecord(T0, "v1", window),)
+            return replace(found, record=replace(found.record, windows=looks, incidents=incidents))
+
+        return scored_of(made, name, change).points
+
+    assert seen(incident) == 1
+    assert seen() == 0
+    assert seen(incident, window=(bad, other)) == 0, "one of two was told of"
+    assert seen(incident, told=False) == 0, "the ledger knows of no incident"
+    closed = replace(incident, status=Status.RESOLVED, closed_at=T0)
+    assert seen(closed) == 0
 
 
 def test_a_search_that_was_edited_by_hand_is_no_evidence(made: Made) -> None:

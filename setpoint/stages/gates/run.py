@@ -25,6 +25,7 @@ from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.footprint import footprint_findings
 from setpoint.stages.gates.performance import performance_findings
 from setpoint.stages.gates.rebuild import rebuild_findings
+from setpoint.stages.gates.review import review_findings
 from setpoint.stages.gates.robustness import movable_undeclared, robustness_findings
 from setpoint.stages.gates.slices import slices_findings
 from setpoint.stages.gates.soundness import (
@@ -64,6 +65,7 @@ GATES: tuple[Gate, ...] = (
     footprint_findings,
     dependencies_findings,
     advisories_findings,
+    review_findings,
     rebuild_findings,
 )
 """All that stand before production; the last is asked only where those before it passed."""
