@@ -4,7 +4,7 @@ A challenger that leaves alone what the champion acted on gains a little on each
 a lot on each positive. On few rows none of those positives may be there, and then every bound
 taken from the differences alone is too good: such a challenger, truly no better, passed a
 studentised or BCa bootstrap at a stated .01 in up to every second round of a simulation
-(``benchmarks/gates.py``). But the rows are known on which it would lose, and what a positive
+(``benchmarks/gates``). But the rows are known on which it would lose, and what a positive
 costs: so the losses are bounded as a weighted sum of rare events.
 """
 

@@ -1,7 +1,4 @@
-"""How often is each gate wrong? Candidates of known quality, simulated.
-
-``python -m benchmarks.gates`` asks the gates of a release about models whose truth is known. Seeds
-are fixed. It writes ``benchmarks/results/gates.json``.
+"""How often is a challenger promoted? Candidates of known quality, simulated.
 
 The champion comparison sees rare frauds with heavy-tailed amounts (2 %, lognormal, a review costs
 5). A challenger differs from the champion in one of three ways: it *swaps* some frauds and false
@@ -13,31 +10,20 @@ the first candidate on its rows, so it is judged at 6/π² of that rate, as in a
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import os
-import platform
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from setpoint.config.gates import Gates
 from setpoint.domain.gates.champion import champion_gate
-from setpoint.domain.gates.fairness import fairness_gate
 from setpoint.domain.gates.judged import Judged
-from setpoint.domain.gates.setpoints import Target, setpoint_finding
 from setpoint.domain.holdout import spent_rate
 from setpoint.domain.metrics import CostArrays
 
-RESULT = Path(__file__).parent / "results" / "gates.json"
 RULE = Gates()
 QUALITIES = {
     "equal": 1.0, "worse_1_percent": 1.01, "worse_5_percent": 1.05, "better_5_percent": 0.95,
@@ -191,73 +177,6 @@ def reuse(rounds: int) -> dict[str, float]:
     return {"paid": paid / rounds, "unpaid": unpaid / rounds, "stated": RULE.error_rate}
 
 
-@dataclass(frozen=True)
-class _Rate:
-    group: str
-    hits: int
-    sample: int
-
-
-def fairness(rounds: int) -> dict[str, dict[str, float]]:
-    """Share of verdicts of the fairness gate by the true ratio of two groups and their rows."""
-    found = {}
-    for name, ratio in {"fair": 1.0, "exactly_the_floor": 0.8, "unfair": 0.6}.items():
-        for size in (100, 1_000, 4_000):
-            rng = np.random.default_rng([5, size, round(100 * ratio)])
-            best, worst = rng.binomial(size, 0.6, rounds), rng.binomial(size, 0.6 * ratio, rounds)
-            ends = [
-                fairness_gate(
-                    "group", [_Rate("a", int(b), size), _Rate("b", int(w), size)],
-                    floor=0.8, min_group=30, error_rate=RULE.setpoint_error_rate,
-                ).outcome
-                for b, w in zip(best, worst, strict=True)
-            ]  # fmt: skip
-            found[f"{name}, {size:,} a group"] = {
-                end: ends.count(end) / rounds for end in ("passed", "failed", "inconclusive")
-            }
-    return found
-
-
-def _at_the_setpoint(rng: Rng, metric: str) -> tuple[Target, Judged]:
-    """Rows of a model whose true value is exactly its setpoint."""
-    n = 4_000
-    label = (rng.random(n) < 0.05).astype(np.int8)
-    score, acted, cost = rng.random(n), np.zeros(n, bool), np.zeros(n)
-    if metric == "recall":
-        acted = np.where(label == 1, rng.random(n) < 0.7, rng.random(n) < 0.05)
-        return Target(metric, metric, "floor", 0.7), Judged(label, score, acted, cost)
-    if metric == "precision":
-        acted = np.where(label == 1, rng.random(n) < 0.6, rng.random(n) < 0.6 / 19)
-        return Target(metric, metric, "floor", 0.5), Judged(label, score, acted, cost)
-    if metric == "alert_rate":
-        return Target(metric, metric, "ceiling", 0.05), Judged(label, score, score < 0.05, cost)
-    if metric == "roc_auc":
-        shift = math.sqrt(2) * float(ndtri(0.8))
-        score = rng.standard_normal(n) + shift * label
-        return Target(metric, metric, "floor", 0.8), Judged(label, score, acted, cost)
-    amounts = rng.lognormal(math.log(AMOUNT) - 0.72, 1.2, n)
-    cost = np.where(rng.random(n) < 0.02, amounts, 1.0)
-    target = Target(metric, metric, "ceiling", 0.02 * AMOUNT + 0.98)
-    return target, Judged(label, score, acted, cost)
-
-
-def setpoints(rounds: int) -> dict[str, float]:
-    """Share of passes of each setpoint's gate by a model that is exactly at it."""
-    shares = {}
-    for k, metric in enumerate(("recall", "precision", "alert_rate", "roc_auc", "cost")):
-        rng = np.random.default_rng([3, k])
-        named = "cost_per_decision" if metric == "cost" else metric
-        passed = sum(_setpoint_passes(*_at_the_setpoint(rng, named)) for _ in range(rounds))
-        shares[named] = passed / rounds
-    return shares
-
-
-def _setpoint_passes(target: Target, judged: Judged) -> bool:
-    return setpoint_finding(
-        target, judged, reading="gate", error_rate=RULE.setpoint_error_rate, min_sample=20
-    ).passed
-
-
 def wilson(share: float, rounds: int) -> tuple[float, float]:
     """Two-sided 95 % interval of a share (Wilson 1927)."""
     z = 1.96
@@ -267,36 +186,7 @@ def wilson(share: float, rounds: int) -> tuple[float, float]:
     return round(max(middle - half, 0.0), 5), round(min(middle + half, 1.0), 5)
 
 
-def run(rounds: int) -> dict[str, Any]:
-    """All of it."""
-    started = time.process_time()
-    counts = promotions(rounds)
-    rates = {
-        at: {quality: round(hits / rounds, 4) for quality, hits in row.items()}
-        for at, row in counts.items()
-    }
-    worst = max(row[quality] for row in rates.values() for quality in NOT_BETTER)
-    shown: dict[str, Callable[[int], Mapping[str, Any]]] = {
-        "ten_candidates_on_one_holdout": reuse,
-        "fairness": fairness,
-        "exactly_at_the_setpoint": setpoints,
-    }
-    low, high = wilson(worst, rounds)
-    return {
-        "rounds": rounds,
-        "stated_rate": RULE.error_rate,
-        "false_promotion_worst": worst,
-        "false_promotion_worst_interval": f"{low:.4f} to {high:.4f}",
-        "setpoint_stated_rate": RULE.setpoint_error_rate,
-        "promotion": _by_quality(rates, rounds),
-        "promotion_rates": rates,
-        **{name: measure(rounds) for name, measure in shown.items()},
-        "cpu_seconds": round(time.process_time() - started, 1),
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
-    }
-
-
-def _by_quality(
+def by_quality(
     rates: Mapping[str, Mapping[str, float]], rounds: int
 ) -> dict[str, dict[str, float]]:
     """For each true quality the least and the most that is promoted, and by the naive rule."""
@@ -312,20 +202,3 @@ def _by_quality(
             "rule_2_percent_on_200_rows": round(simple[quality], 4),
         }  # fmt: skip
     return found
-
-
-def main() -> int:
-    """Simulate and write the figures; 1 if a false promotion is likelier than stated."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2_000)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args()
-    result = run(given.rounds)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
-    print(json.dumps(result, indent=2))
-    return 1 if result["false_promotion_worst"] > result["stated_rate"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
