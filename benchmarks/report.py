@@ -125,8 +125,8 @@ NOTES = {
 interval; for what is not better it is held against the stated rate. Each candidate is the first on
 its rows and judged at 6/π² of that rate; the rest is kept for later ones. Beside it the rule "2 %
 cheaper on 200 rows". Ten candidates on one holdout: how often one of ten equal ones is promoted,
-each judged at the stated rate (unpaid) or at what earlier ones left of it (paid). Of other gates
-the share of verdicts on models within, exactly at and beyond their limit: exactly there at most the
+each judged at the stated rate (unpaid) or at what earlier ones left of it (paid). Of the others the
+share of verdicts on models well within, exactly at and beyond a limit: exactly there at most the
 stated share passes. The slices gate is a watch: it fails on proof of harm, so there the stated rate
 is that of failing what costs exactly what is allowed. A cost ceiling allows for one more loss as
 large as the largest seen; with tails much heavier than simulated it passes oftener than stated.""",

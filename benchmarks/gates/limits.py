@@ -26,7 +26,7 @@ from setpoint.domain.gates.setpoints import Target, setpoint_finding
 from setpoint.domain.gates.slices import declared_slices, found_slices, slices_gate
 
 ROWS = 4_000
-WHERE = {"within": 0.5, "exactly_at": 1.0, "beyond": 1.5}
+WHERE = {"well_within": 0.25, "exactly_at": 1.0, "beyond": 1.5}
 """How far a model goes, as a share of what the gate allows."""
 STATED = {"simpler way": RULE.baseline.error_rate}
 """Error rates of the gates that do not state that of the setpoints."""
@@ -144,7 +144,7 @@ def _calibration(rng: Rng, share: float) -> Finding:
 
 def _baseline(rng: Rng, share: float) -> Finding:
     """A candidate that costs 30 % less than the simpler way, as much, or 5 % more."""
-    factor = {0.5: 0.7, 1.0: 1.0, 1.5: 1.05}[share]
+    factor = {0.25: 0.7, 1.0: 1.0, 1.5: 1.05}[share]
     candidate, other = draw(rng, ROWS, TAILS["heavy"], flips("swaps", factor))
     return baseline_gate(
         candidate, Simpler("the other", other),
@@ -164,7 +164,7 @@ def _counted(limit: float, rows: int, parts: int = 1) -> Callable[[Rng, float], 
 
 
 def _agreement(rng: Rng, share: float) -> Finding:
-    """Cosines of two explanations, around a mean that is 1.5, 1 and .5 times what is needed."""
+    """Cosines of two explanations, around a mean that is 1.75, 1 and .5 times what is needed."""
     needed = RULE.explainability.second_opinion
     mean = (2 - share) * needed
     agreed = 2 * rng.beta(4 * (1 + mean), 4 * (1 - mean), 60) - 1

@@ -15,7 +15,7 @@ STYLE = """body{max-width:64rem}.missing{background:#fff8c5;border-left:4px soli
 padding:.35rem .7rem}.small{font-size:.9rem;color:#59636e}td{overflow-wrap:anywhere}
 th{background:#f6f8fa;font-size:.85rem}td.lone{color:#b42318}nav a{margin-right:.9rem;
 white-space:nowrap}td:first-child{white-space:nowrap}table.facts td:first-child{width:16rem;
-color:#59636e;white-space:normal}td:nth-child(2){min-width:11rem}p{white-space:pre-line}"""
+color:#59636e;white-space:normal}td:nth-child(2){min-width:9rem}td:last-child{min-width:12rem}p{white-space:pre-line}"""
 NOT_SHOWN = "not shown"
 """What a table says where there is nothing to show."""
 

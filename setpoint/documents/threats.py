@@ -11,7 +11,7 @@ from setpoint.documents.markup import Document, Part, Table, Text
 from setpoint.documents.states import Control, Standing, State
 
 HEADER = ("ATLAS", "technique", "the program offers", "on for this project",
-          "test of the program that attacks it")  # fmt: skip
+          "tests of the program that attack it, by file")  # fmt: skip
 NO_TEST = "no test"
 """What the map says where nothing attacks a mitigation."""
 NO_MITIGATION = "no mitigation"
@@ -78,6 +78,8 @@ THREATS = (
         (
             "tests/serving/test_signed_bundles.py::"
             "test_every_flipped_byte_of_a_signed_bundle_is_refused",
+            "tests/serving/test_signed_bundles.py::"
+            "test_a_signed_bundle_of_another_version_is_not_served_as_this_one",
             "tests/stages/test_signed.py::test_a_release_of_a_bundle_by_a_stranger_is_refused",
             "tests/serving/test_failures.py::test_a_tampered_bundle_does_not_start",
             "tests/serving/test_failures.py::"
@@ -211,7 +213,7 @@ def security_map(name: str, version: str, standing: Standing) -> Document:
     """
     rows = tuple(
         (t.id, t.name, t.mitigation or NO_MITIGATION, _here(standing.get(t.id, ())),
-         "\n".join(t.tests) or NO_TEST)
+         _claims(t.tests) or NO_TEST)
         for t in THREATS
     )  # fmt: skip
     attacked = sum(bool(t.tests) for t in THREATS)
@@ -235,6 +237,16 @@ def security_map(name: str, version: str, standing: Standing) -> Document:
         f"today's project file, environment and the record of {version}."
     )
     return Document("security-map", f"Security map: {name}", about, parts)
+
+
+def _claims(tests: tuple[str, ...]) -> str:
+    """Names of tests as the claims that they are, under the file that holds them."""
+    files: dict[str, list[str]] = {}
+    for one in tests:
+        file, _, name = one.partition("::")
+        files.setdefault(file, []).append(name.removeprefix("test_").replace("_", " "))
+    lines = [f"{file.removeprefix('tests/')}: {'; '.join(told)}" for file, told in files.items()]
+    return "\n".join(lines)
 
 
 def _here(controls: tuple[Control, ...]) -> str:

@@ -20,7 +20,7 @@ from setpoint.adapters.sqlite_decisions import SqliteDecisionLog
 from setpoint.adapters.sqlite_link import Durability, connect
 from setpoint.adapters.sqlite_online import SqliteOnlineStore
 from setpoint.domain.bundle import Bundle, read_bundle
-from setpoint.errors import PlatformError
+from setpoint.errors import BundleError, PlatformError
 from setpoint.serving.app import App
 from setpoint.serving.engine import REQUEST_SECONDS, Engine
 from setpoint.serving.keys import Keyring, read_keys
@@ -145,6 +145,14 @@ def _read(settings: Settings) -> Bundle:
 
         check = Trusted(settings.trusted).check
         check_bundle(bundle.digest, bundle.signature, check, str(settings.bundle))
+        if settings.version not in ("", bundle.manifest.version):
+            # its signature holds for the version that its manifest names, and for no other
+            raise BundleError(
+                f"the bundle is signed as {bundle.manifest.version}, and {settings.version} was "
+                "to be served",
+                where=str(settings.bundle),
+                fix=f"restore the bundle of {settings.version} from a backup, or train again",
+            )
     return bundle
 
 

@@ -132,3 +132,21 @@ def test_the_service_does_not_start_on_one_that_is_not(
     assert started.returncode == 1
     assert "signature does not hold" in started.stderr
     assert not (tmp_path / "store.db").exists()
+
+
+def test_a_signed_bundle_of_another_version_is_not_served_as_this_one(
+    tmp_path: Path, keys: Keys
+) -> None:
+    make_bundle(tmp_path / "b", version="6", sign=_signs(keys))
+    folder = str(tmp_path / "keys" / "trusted")
+    store, port = tmp_path / "store.db", free_port("127.0.0.1")
+    started = subprocess.run(
+        command(tmp_path / "b", store, port, "7", "--trusted", folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert started.returncode == 1
+    assert "signed as 6, and 7 was to be served" in started.stderr
+    assert not store.exists()
