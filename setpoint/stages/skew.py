@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from setpoint.config import Watch
 from setpoint.domain.arrivals import floats
 from setpoint.domain.bundle import Bundle
-from setpoint.domain.findings import Finding, Outcome, not_measured
+from setpoint.domain.findings import Finding, Outcome, not_measured, watch_ceiling
 from setpoint.errors import DataError
 from setpoint.ports import DecisionLog, DecisionQuery
 from setpoint.stages.assemble import History, history
@@ -24,7 +26,7 @@ MIN_DECISIONS = 20
 
 
 def skew(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) -> Finding:
-    """Share of the values used by a sample of the window's decisions that come out otherwise.
+    """Share of a sample of the window's decisions some of whose inputs come out otherwise.
 
     Served features are held against those of the newest snapshot, as float32, bit for bit. A
     decision whose event is not in it yet is left out: ingest before the look.
@@ -56,7 +58,7 @@ def skew(workspace: Workspace, log: DecisionLog, bundle: Bundle, now: datetime) 
     part = relatives(known, spec.event_id, set(spec_entities(bundle)), served["id"])
     offline = compute(spec, part, known.labels)
     place = pc.index_in(served["id"], value_set=offline[spec.event_id].combine_chunks())
-    return _compared(served, offline.take(place), bundle, rule.max_skew)
+    return _compared(served, offline.take(place), bundle, rule)
 
 
 def spec_entities(bundle: Bundle) -> list[str]:
@@ -100,22 +102,28 @@ def relatives(known: History, event_id: str, entities: set[str], ids: pa.Chunked
     return known.events.filter(keep)
 
 
-def _compared(served: pa.Table, offline: pa.Table, bundle: Bundle, ceiling: float) -> Finding:
+def _compared(served: pa.Table, offline: pa.Table, bundle: Bundle, rule: Watch) -> Finding:
+    """Decisions with a value that differs, and whether they are more than allowed.
+
+    By decision, as the values of one go wrong together; and with bounds, so that one payment that
+    overtook another is no fault of a short window.
+    """
     spec = bundle.features
     wrong = {}
     for name in spec.number_names:
         one, two = (
             floats(column).astype(np.float32) for column in (served[f"f_{name}"], offline[name])
         )
-        wrong[name] = int((~((one == two) | (np.isnan(one) & np.isnan(two)))).sum())
+        wrong[name] = ~((one == two) | (np.isnan(one) & np.isnan(two)))
     for name in spec.categories:
         one, two = (c.cast(pa.string()) for c in (served[f"f_{name}"], offline[name]))
         same = pc.equal(pc.fill_null(one, ""), pc.fill_null(two, ""))
-        wrong[name] = served.num_rows - int(pc.sum(same).as_py() or 0)
-    total = served.num_rows * len(wrong)
-    share = sum(wrong.values()) / total
-    worst = max(wrong, key=lambda name: wrong[name])
-    reason = f"{sum(wrong.values())} of {total} values of {served.num_rows} decisions differ"
-    reason += f", most of {worst}: {wrong[worst]}" if wrong[worst] else ""
-    outcome = Outcome.PASSED if share <= ceiling else Outcome.FAILED
-    return Finding(SKEW, outcome, share, ceiling, "ceiling", total, None, reason)
+        wrong[name] = ~same.combine_chunks().to_numpy(zero_copy_only=False)
+    differ, n = np.any(list(wrong.values()), axis=0), served.num_rows
+    found = watch_ceiling(SKEW, int(differ.sum()), n, rule.max_skew, rule.error_rate, 1)
+    worst = max(wrong, key=lambda name: int(wrong[name].sum()))
+    most = int(wrong[worst].sum())
+    told = f"{int(differ.sum())} of {n} decisions differ" + (
+        f", most in {worst}: {most}" if most else ""
+    )
+    return replace(found, reason=f"{told}; {found.reason}")

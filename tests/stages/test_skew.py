@@ -80,7 +80,7 @@ def test_features_served_as_they_are_have_no_skew(
     _log(workspace, decisions)
     found = skew(workspace, workspace.decisions, bundle, T0)
     assert found.outcome == Outcome.PASSED and found.value == 0
-    assert found.sample == 150 * len(bundle.features.names)
+    assert (found.sample, found.error_rate) == (150, workspace.project.watch.error_rate)
 
 
 def test_one_value_served_otherwise_is_found_and_its_feature_named(
@@ -90,7 +90,27 @@ def test_one_value_served_otherwise_is_found_and_its_feature_named(
     wrong = replace(decisions[7], features={**decisions[7].features, "who_x_mean_7d": 0.123})
     _log(workspace, [wrong if one is decisions[7] else one for one in decisions])
     found = skew(workspace, workspace.decisions, bundle, T0)
-    assert found.outcome == Outcome.FAILED and "who_x_mean_7d: 1" in found.reason
+    assert (
+        found.outcome == Outcome.FAILED
+        and "1 of 150 decisions differ, most in who_x_mean_7d: 1" in found.reason
+    )
+
+
+def test_one_payment_that_overtook_another_is_no_skew_of_a_short_window(
+    served: tuple[Workspace, Bundle, list[Decision]],
+) -> None:
+    workspace, bundle, decisions = served
+    watch = workspace.project.watch.model_copy(update={"max_skew": 0.01})
+    allowed = replace(workspace, project=workspace.project.model_copy(update={"watch": watch}))
+
+    def seen(few: list[Decision], count: int) -> Outcome:
+        wrong = [replace(one, features={**one.features, "who_x_mean_7d": 0.1}) for one in few]
+        _log(workspace, wrong[:count] + few[count:])
+        return skew(allowed, workspace.decisions, bundle, T0).outcome
+
+    assert seen(decisions[:29], 1) == Outcome.PASSED
+    assert seen(decisions[:29], 4) == Outcome.FAILED
+    assert seen(decisions, 10) == Outcome.FAILED
 
 
 def test_of_a_window_the_same_few_decisions_are_held_whatever_the_size_of_its_batches(
@@ -114,7 +134,7 @@ def test_of_a_window_the_same_few_decisions_are_held_whatever_the_size_of_its_ba
         skew(small, log, bundle, T0)
         for log in (workspace.decisions, InSevens(workspace.live_store, durability="normal"))
     ]
-    assert found[0] == found[1] and found[0].sample == 40 * len(bundle.features.names)
+    assert found[0] == found[1] and found[0].sample == 40
     assert found[0].outcome == Outcome.FAILED
 
 
