@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.decisions import NAMES, START, VERSION, fill
+from benchmarks.long_ledger import lengthen
 from setpoint.adapters.duckdb_features import compute
 from setpoint.adapters.sqlite_decisions import COLUMNS
 from setpoint.domain.bundle import Bundle, read_bundle
@@ -39,17 +40,21 @@ from setpoint.workspace import Workspace
 from tests.fakes import FakeRouter, FakeRuntime
 from tests.stages.small import deliver, make_frame, make_workspace
 
-ROWS = 1_000_000
+ROWS, ENTRIES = 1_000_000, 1_000_000
 SEED_ROWS = 20_000
 """Decisions that are written one by one; the rest are copies of them under other ids and times."""
 VERSIONS = ("v1", "v2")
 
 
-def measure_questions(rows: int = ROWS) -> dict[str, Any]:
+def measure_questions(rows: int = ROWS, entries: int = ENTRIES) -> dict[str, Any]:
     """Seconds for each question, as a process of its own, over ``rows`` decisions.
+
+    Each is asked twice: beside the ledger that two releases leave, and beside a long one, all of
+    which is audited before it is believed.
 
     Args:
         rows: Decisions in the log; a multiple of ``SEED_ROWS``.
+        entries: Of the long ledger.
     """
     with TemporaryDirectory() as place:
         workspace = _place(Path(place))
@@ -64,6 +69,8 @@ def measure_questions(rows: int = ROWS) -> dict[str, Any]:
             "compare": ["account", "compare", *VERSIONS, "--json"],
         }
         seconds = {name: _ask(workspace, words) for name, words in asked.items()}
+        lengthen(workspace.state, workspace.keys, entries)
+        long = {name: _ask(workspace, words) for name, words in asked.items()}
         size = workspace.live_store.stat().st_size
     return {
         "decisions": rows,
@@ -71,6 +78,9 @@ def measure_questions(rows: int = ROWS) -> dict[str, Any]:
         "features": len(NAMES),
         "seconds": {name: round(took, 2) for name, took in seconds.items()},
         "slowest": round(max(seconds.values()), 2),
+        "long_ledger_entries": entries,
+        "long_ledger_seconds": {name: round(took, 2) for name, took in long.items()},
+        "long_ledger_slowest": round(max(long.values()), 2),
     }
 
 

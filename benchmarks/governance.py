@@ -8,27 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from benchmarks.account import PARTS
+from benchmarks.long_ledger import lengthen
 from setpoint.adapters.signing import Keys
 from setpoint.adapters.sqlite_state import StateStore
-from setpoint.domain.ledger import canonical, link
-from setpoint.domain.seals import Seal, after
-from setpoint.domain.signatures import entry_message
 
 RESULT = Path(__file__).parent / "results" / "governance.json"
-SEALS = 100
-"""About so many seals has the ledger that is verified, evenly over its length."""
-START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def measure_ledger(entries: int = 1_000_000) -> dict[str, Any]:
@@ -47,10 +37,7 @@ def measure_ledger(entries: int = 1_000_000) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         keys = Keys(Path(name) / "keys")
         state = StateStore(Path(name) / "state.db", "cards", keys)
-        lines: list[bytes] = []
-        with closing(sqlite3.connect(state.path)) as db, db:
-            rows = _rows(keys, entries, lines)
-            db.executemany("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        lines = lengthen(state, keys, entries)
         began = time.perf_counter()
         found = state.audit_ledger(lines)
         seconds = time.perf_counter() - began
@@ -61,23 +48,6 @@ def measure_ledger(entries: int = 1_000_000) -> dict[str, Any]:
         "ledger_seconds": round(seconds, 2),
         "ledger_entries_per_second": round(entries / seconds),
     }
-
-
-def _rows(keys: Keys, entries: int, lines: list[bytes]) -> Iterator[tuple[Any, ...]]:
-    """Rows as the ledger writes them, and the seals of some in ``lines``."""
-    key, last = keys.first(), None
-    for number in range(1, entries + 1):
-        finding = {"name": "ranking", "outcome": "passed", "value": number / entries, "n": number}
-        at = (START + timedelta(seconds=number)).isoformat()
-        evidence = {"findings": [finding], "stage": "canary"}
-        made = link(last, at, "release_step", "cards/v1", evidence)
-        signature = keys.sign(key, entry_message(made.digest)).signature
-        last = replace(made, key=key, signature=signature)
-        if number % max(1, entries // SEALS) == 0:
-            seal = Seal("cards", number, made.digest, at, after(lines))
-            lines.append(seal.signed(lambda said: keys.sign(key, said)).line())
-        content = (canonical(made.evidence), made.previous, made.digest, key, signature)
-        yield (number, at, made.kind, made.subject, *content)
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ HEADLINES: dict[str, dict[str, str]] = {
         "ledger_entries_per_second": "signed entries a second that are verified, of a million",
         "ledger_seconds": "seconds to verify them: chain, signatures, seals",
         "questions_slowest": "seconds of the slowest question about a million decisions",
+        "questions_long_ledger_slowest": "the same beside a ledger of a million entries, audited",
         "replays_equal": "past decisions that came out bit for bit",
         "replays_total": "of so many",
         "rebuilds_equal": "versions that came out byte for byte",

@@ -18,6 +18,9 @@ from setpoint.ports import DecisionQuery, Label
 from tests.adapters.postgres import IN_URL, PASSWORD, PostgresServer, run_postgres
 from tests.adapters.test_decision_log import START, acknowledging, decision
 
+LONG = 10.0
+"""Seconds that no wait of these takes, on a busy machine either; the driver's own is 60."""
+
 
 @pytest.fixture
 def server() -> Iterator[PostgresServer]:
@@ -56,7 +59,7 @@ def test_a_server_that_is_away_is_a_state_error_at_once_and_is_found_again(
     for _ in range(3):
         with pytest.raises(StateError, match="the store failed"):
             log.append([decision(2)])
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < LONG
     server.start()
     time.sleep(REST_SECONDS)
     log.append([decision(3)])
@@ -67,17 +70,17 @@ def test_a_server_that_is_away_is_a_state_error_at_once_and_is_found_again(
 def test_a_server_that_went_silent_costs_the_time_limit_and_is_found_again(
     server: PostgresServer,
 ) -> None:
-    log = PostgresDecisionLog(server.new_place(), 0.3)
+    log = PostgresDecisionLog(server.new_place(), 1.0)
     with server.hung():
         for _ in range(2):  # the open connection, then a new one
             began = time.monotonic()
-            with pytest.raises(StateError, match=r"within 0\.3 s"):
+            with pytest.raises(StateError, match=r"within 1 s"):
                 log.find(["d1"])
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < LONG
         began = time.monotonic()
-        with pytest.raises(StateError, match=r"within 0\.3 s"):
+        with pytest.raises(StateError, match=r"within 1 s"):
             log.find(["d1"])
-        assert time.monotonic() - began < 0.1  # nobody is kept waiting again so soon
+        assert time.monotonic() - began < 1.0  # nobody is kept waiting again so soon
     time.sleep(REST_SECONDS)
     log.append([decision(1)])
     assert list(log.find(["d1"])) == ["d1"]
@@ -101,7 +104,7 @@ def test_a_row_that_another_holds_is_waited_for_no_longer_than_the_limit(
             began = time.monotonic()
             with pytest.raises(StateError, match=r"timeout|within"):
                 await asyncio.to_thread(log.append, [decision(1)])
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < LONG
         await other.close()
 
     asyncio.run(hold())

