@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from setpoint.adapters.mlflow_registry import CHALLENGER, CHAMPION
@@ -30,7 +31,8 @@ STYLES = {
 def show(workspace: Workspace, console: Console) -> None:
     """Print what is in service, what is watched and what needs a person."""
     project = workspace.project
-    console.print(f"[bold]{project.name}[/bold]  {project.description}", highlight=False)
+    told = escape(project.description)
+    console.print(f"[bold]{project.name}[/bold]  {told}", highlight=False)
     console.print(f"owner {project.owner.team} <{project.owner.contact}>", markup=False)
     _service(workspace, console)
     _watched(workspace, console)

@@ -14,7 +14,7 @@ from setpoint.adapters.mlflow_registry import CHAMPION, IMAGE, Registry
 from setpoint.adapters.seal_file import SealFile
 from setpoint.adapters.signing import TRUSTED, Keys
 from setpoint.adapters.sqlite_state import StateStore
-from setpoint.config import Environment, Project, load_project, read_environment
+from setpoint.config import Environment, Project, read_environment, read_project
 from setpoint.domain.images import SignedImage, checked_image, pinned_name
 from setpoint.domain.signatures import Signature
 from setpoint.errors import PlatformError, StateError
@@ -89,6 +89,14 @@ class Workspace:
     root: Path
     environment: Environment
     replay: bool = False
+
+    @cached_property
+    def project_bytes(self) -> bytes:
+        """The project file as it was when the project was read from it.
+
+        What is recorded of a training is this, even if somebody writes the file meanwhile.
+        """
+        return self.project_file.read_bytes()
 
     @cached_property
     def state(self) -> StateStore:
@@ -345,7 +353,7 @@ def open_workspace(project_file: Path | None = None, root: Path | None = None) -
     environment = read_environment()
     file = project_file or environment.project_file
     folder = (root or environment.root).absolute()
-    project = load_project(file)
+    project, content = read_project(file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:
@@ -355,7 +363,9 @@ def open_workspace(project_file: Path | None = None, root: Path | None = None) -
             fix="name a folder with --root that exists or can be made",
         ) from err
     _claim(folder, project.name)
-    return Workspace(project, file.absolute(), folder, environment)
+    workspace = Workspace(project, file.absolute(), folder, environment)
+    workspace.__dict__["project_bytes"] = content  # where the cached property keeps it
+    return workspace
 
 
 def _claim(folder: Path, name: str) -> None:

@@ -18,6 +18,8 @@ from setpoint.domain.approval import Request
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.errors import AccessError, ReleaseError
+from setpoint.stages import attention
+from setpoint.workspace import open_workspace
 from tests.stages.small import PROJECT, T0
 
 NOTE = ["--note", "why"]
@@ -214,3 +216,14 @@ def test_a_refusal_begins_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     allow(tmp_path, "")
     assert isinstance(run("audit", "--root", "fresh"), AccessError)
     assert not (tmp_path / "fresh" / "state.db").exists()
+
+
+def test_brackets_that_a_person_wrote_are_shown_as_they_are(project: Path) -> None:
+    allow(project, "audit")
+    workspace = open_workspace(project / "setpoint.yaml", project / ".setpoint")
+    attention.acknowledge(workspace, "small-1", "[/x]")
+    workspace.state.record(T0, "reviewed", "small", {"by": "[/b]", "note": "[red]y [/]"})
+    listed = CliRunner().invoke(app, ["incidents"])
+    assert listed.exit_code == 0 and "[/x]" in listed.output
+    told = CliRunner().invoke(app, ["audit"], env={"COLUMNS": "200"})
+    assert "[/b]: [red]y [/]" in told.output

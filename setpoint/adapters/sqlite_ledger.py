@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS ledger (
     seq INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
     evidence TEXT NOT NULL, previous TEXT NOT NULL, digest TEXT NOT NULL,
     key TEXT NOT NULL DEFAULT '', signature TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS ledger_subjects ON ledger (subject);
+CREATE INDEX IF NOT EXISTS ledger_kinds ON ledger (kind);
 CREATE TRIGGER IF NOT EXISTS ledger_keeps BEFORE UPDATE ON ledger
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS ledger_stays BEFORE DELETE ON ledger
@@ -125,6 +127,13 @@ def entries_about(db: sqlite3.Connection, subject: str) -> list[Entry]:
     return [
         _entry(row) for row in db.execute(f"{_ROWS} WHERE subject = ? ORDER BY seq", (subject,))
     ]
+
+
+def entries_of(db: sqlite3.Connection, kinds: Sequence[str]) -> list[Entry]:
+    """Entries of some kinds, oldest first."""
+    marks = ", ".join("?" * len(kinds))
+    found = db.execute(f"{_ROWS} WHERE kind IN ({marks}) ORDER BY seq", tuple(kinds))
+    return [_entry(row) for row in found]
 
 
 def rows(db: sqlite3.Connection) -> Iterator[Row]:

@@ -88,6 +88,11 @@ class LedgerStore:
         with self._connect() as db:
             return sqlite_ledger.entries_about(db, subject)
 
+    def ledger_of(self, *kinds: str) -> list[Entry]:
+        """Entries of some kinds, oldest first."""
+        with self._connect() as db:
+            return sqlite_ledger.entries_of(db, kinds)
+
     def ledger(self) -> list[Entry]:
         """All entries, oldest first."""
         with self._connect() as db:

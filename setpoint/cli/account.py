@@ -8,10 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from setpoint.cli.common import ProjectFile, Root, app, console, workspace_of
+from setpoint.cli.common import PlainTable, ProjectFile, Root, app, console, workspace_of
 
 if TYPE_CHECKING:
     from setpoint.domain.account import Told
@@ -163,8 +161,8 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
-def _table(*names: str) -> Table:
-    table = Table(header_style="bold", box=None, pad_edge=False)
+def _table(*names: str) -> PlainTable:
+    table = PlainTable()
     for name in names:
         table.add_column(name, overflow="fold")
     return table
@@ -209,7 +207,7 @@ def _findings(outcome: str, findings: Sequence[Finding]) -> None:
     names = ("name", "outcome", "value", "setpoint", "sample", "error rate", "reason")
     table = _table(*names)
     for row in Verdict(tuple(findings)).table():
-        table.add_row(*(escape(row[name]) for name in names))
+        table.add_row(*(row[name] for name in names))
     if findings:
         console.print(table)
 
@@ -221,7 +219,7 @@ def _counts(title: str, counts: Sequence[DecisionCount]) -> None:
     for one in counts:
         times = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (one.first, one.last))
         share = f"{one.decisions / total:.1%}"
-        table.add_row(one.version, escape(one.action), f"{one.decisions:,}", share, *times)
+        table.add_row(one.version, one.action, f"{one.decisions:,}", share, *times)
     if counts:
         console.print(table)
 
@@ -232,7 +230,7 @@ def _ledger(entries: Sequence[Told], audit: Audit) -> None:
     table = _table("#", "event time", "what", "by", "evidence", "digest")
     for one in entries:
         when = f"{one.time:%Y-%m-%d %H:%M}"
-        text = escape(one.text)
-        table.add_row(str(one.seq), when, one.kind, escape(one.by), text, one.digest[:8])
+        text = one.text
+        table.add_row(str(one.seq), when, one.kind, one.by, text, one.digest[:8])
     if entries:
         console.print(table)

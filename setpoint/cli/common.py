@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from setpoint.errors import StateError
 
@@ -21,6 +23,18 @@ app = typer.Typer(
     help="Keeps a tabular decision model at its setpoint.",
 )
 console = Console(highlight=False)
+
+
+class PlainTable(Table):
+    """A table whose cells are text, whatever brackets a person wrote into them."""
+
+    def __init__(self) -> None:
+        super().__init__(header_style="bold", box=None, pad_edge=False)
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row; text is taken as it is."""
+        super().add_row(*(Text(one) if isinstance(one, str) else one for one in cells), **options)
+
 
 ProjectFile = Annotated[
     Path | None,

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from setpoint.cli.common import ProjectFile, Root, app, console, workspace_of
+from setpoint.cli.common import PlainTable, ProjectFile, Root, app, console, workspace_of
 
 
 @app.command()
@@ -36,7 +35,7 @@ def assess(project: ProjectFile = None, root: Root = None) -> None:
     from setpoint.documents import assess as look
 
     found = look(workspace_of(project, root, "audit"))
-    table = Table(header_style="bold", box=None, pad_edge=False)
+    table = PlainTable()
     for name in ("", "test", "points", "evidence"):
         table.add_column(name, overflow="fold", no_wrap=name == "points")
     for section, tests in found.sections.items():

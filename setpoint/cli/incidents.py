@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from setpoint.cli.common import ProjectFile, Root, app, console, person_of, workspace_of
+from setpoint.cli.common import PlainTable, ProjectFile, Root, app, console, person_of, workspace_of
 from setpoint.config import parse_duration
 
 IncidentId = Annotated[str, typer.Argument(help="Its id, as 'setpoint incidents' shows it.")]
@@ -40,7 +39,7 @@ def incidents(
     if not found:
         console.print("no incident" if everything else "no open incident")
         return
-    table = Table(header_style="bold", box=None, pad_edge=False)
+    table = PlainTable()
     names = ["id", "cause", "severity", "status", "since", "level", "acknowledged by"]
     for name in [*names, "snoozed until"]:
         table.add_column(name, no_wrap=name == "id")

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from setpoint.cli.common import app, check_writable, console
+from setpoint.cli.common import PlainTable, app, check_writable, console
 from setpoint.errors import DataError
 
 if TYPE_CHECKING:
@@ -108,10 +106,10 @@ def _show_files(reference: Path, window: Path, columns: list[str]) -> None:
         console.print(f"left out: {name}: {why}", markup=False, soft_wrap=True)
 
 
-def _column_table(findings: list[PsiFinding]) -> Table:
+def _column_table(findings: list[PsiFinding]) -> PlainTable:
     from setpoint.domain.shares import INTERPRETATION
 
-    table = Table(header_style="bold", box=None, pad_edge=False)
+    table = PlainTable()
     table.add_column("column", overflow="fold")
     for name in ("PSI", "debiased", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -122,7 +120,7 @@ def _column_table(findings: list[PsiFinding]) -> Table:
     for f in findings:
         low, high = f.interval
         table.add_row(
-            escape(f.column), f"{f.psi:.4f}", f"{f.debiased:.4f}", f"{low:.3f} to {high:.3f}",
+            f.column, f"{f.psi:.4f}", f"{f.debiased:.4f}", f"{low:.3f} to {high:.3f}",
             f"[{STYLES[f.band]}]{f.band}[/]", str(f.bins), f"{f.sample:,}",
             INTERPRETATION[f.band],
         )  # fmt: skip
@@ -132,7 +130,7 @@ def _column_table(findings: list[PsiFinding]) -> Table:
 def _show_lists(found: SharesPsi) -> None:
     from setpoint.domain.shares import INTERPRETATION
 
-    table = Table(header_style="bold", box=None, pad_edge=False)
+    table = PlainTable()
     for name in ("bin", "expected", "actual", "adds to PSI"):
         table.add_column(name, justify="right")
     lines = zip(found.expected, found.actual, found.terms, strict=True)

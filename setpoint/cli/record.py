@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from setpoint.cli.common import (
+    PlainTable,
     ProjectFile,
     Root,
     app,
@@ -55,7 +55,7 @@ def audit(
 
 
 def _list(entries: list[Any], last: int) -> None:
-    table = Table(header_style="bold", box=None, pad_edge=False)
+    table = PlainTable()
     for name in ("#", "event time", "what", "subject", "evidence", "digest", "key"):
         table.add_column(
             name,
@@ -80,7 +80,9 @@ def _evidence(content: Any) -> str:
             return f"{stage}{passed} of {len(found)} passed" + (f"; {bad[0]}" if bad else "")
     if "findings" in content:
         return "; ".join(f"{f['name']}: {f['reason']}" for f in content["findings"][:2])
-    return str(content.get("note") or content.get("stage") or "")
+    by = content.get("by") or content.get("person")
+    told = str(content.get("note") or content.get("stage") or "")
+    return f"{by}: {told}" if by else told
 
 
 @app.command()

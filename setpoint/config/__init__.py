@@ -21,7 +21,7 @@ from setpoint.config.gates import Explainability, Fairness, Gates
 from setpoint.config.notify import Channel, Notify
 from setpoint.config.policies import Bands, Package, Release, Respond, Setpoint, Train, Watch
 from setpoint.config.project import Owner, Project, json_schema
-from setpoint.config.reader import load_project, parse_project
+from setpoint.config.reader import load_project, parse_project, read_project
 
 __all__ = [
     "Access",
@@ -57,4 +57,5 @@ __all__ = [
     "read_address",
     "read_environment",
     "read_login",
+    "read_project",
 ]

@@ -37,7 +37,15 @@ _Loader.add_implicit_resolver(
 
 
 def load_project(path: Path) -> Project:
+    """Read and check a project file; raises as ``read_project`` does."""
+    return read_project(path)[0]
+
+
+def read_project(path: Path) -> tuple[Project, bytes]:
     """Read and check a project file.
+
+    Returns:
+        What it says, and the bytes that say so.
 
     Raises:
         ProjectFileError: The file is missing, not YAML, or breaks the schema; the message has
@@ -60,7 +68,7 @@ def load_project(path: Path) -> Project:
             where=f"{path}, line {line}",
             fix="save the file as UTF-8",
         ) from err
-    return parse_project(text, where=str(path))
+    return parse_project(text, where=str(path)), content
 
 
 def parse_project(text: str, where: str = "setpoint.yaml") -> Project:

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from setpoint.adapters.files import write_atomically
+from setpoint.domain.markdown import marked_text
 from setpoint.report.page import write_page
 
 STYLE = """body{max-width:64rem}.missing{background:#fff8c5;border-left:4px solid #d29922;
@@ -18,8 +19,6 @@ white-space:nowrap}td:first-child{white-space:nowrap}table.facts td:first-child{
 color:#59636e;white-space:normal}td:nth-child(2){min-width:9rem}td:last-child{min-width:12rem}p{white-space:pre-line}"""
 NOT_SHOWN = "not shown"
 """What a table says where there is nothing to show."""
-
-_MARKS = re.compile(r"([\\`*~\[\]|<>&])")
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,9 @@ def _cell(text: str) -> str:
 
 def to_markdown(document: Document) -> str:
     """GitHub's Markdown; whatever a value holds, it is text."""
-    lines = [f"# {_plain(document.title)}", "", _plain(document.about), ""]
+    lines = [f"# {marked_text(document.title)}", "", marked_text(document.about), ""]
     for part in document.parts:
-        lines += [f"## {_plain(part.title)}", ""]
+        lines += [f"## {marked_text(part.title)}", ""]
         for block in part.blocks:
             lines += [*_block_markdown(block), ""]
     return "\n".join(lines)
@@ -157,23 +156,18 @@ def to_markdown(document: Document) -> str:
 
 def _block_markdown(block: Block) -> list[str]:
     if isinstance(block, Missing):
-        return [f"> **{_plain(block.text)}**"]
+        return [f"> **{marked_text(block.text)}**"]
     if isinstance(block, Text):
         return [_paragraph(line) for line in block.text.split("\n")]
     header = block.header or ("",) * len(block.rows[0]) if block.rows else block.header
     rows = [header, ("---",) * len(header)]
-    told = [tuple(_plain(cell) for cell in row) for row in block.rows]
+    told = [tuple(marked_text(cell) for cell in row) for row in block.rows]
     return ["| " + " | ".join(row) + " |" for row in (*rows, *told)]
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown reads as nothing else; a line break inside a cell is kept."""
-    return " <br> ".join(_MARKS.sub(r"\\\1", part.strip()) for part in text.split("\n"))
 
 
 def _paragraph(text: str) -> str:
     """The same of a line of its own, which is no heading and no item of a list either."""
-    plain = _plain(text)
+    plain = marked_text(text)
     if re.match(r"(=+|-+|_+)(\s|$|[-_ ]*$)", plain):  # a line under a heading, or a rule
         return f"\\{plain}"
     found = re.match(r"(#+|[+-]|\d+[.)])(?=\s|$)", plain)

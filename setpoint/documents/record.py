@@ -10,7 +10,7 @@ from typing import Any
 
 from setpoint.adapters.mlflow_registry import Run
 from setpoint.config import Project, parse_project
-from setpoint.domain.bundle import Bundle, read_bundle
+from setpoint.domain.bundle import Bundle
 from setpoint.domain.incidents import Incident
 from setpoint.domain.ledger import Entry
 from setpoint.domain.ledger_audit import Audit
@@ -20,6 +20,7 @@ from setpoint.domain.record import RECORD, TrainingRecord, project_differs
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import SetpointError, StateError
 from setpoint.report.events import public
+from setpoint.stages.signed import own_bundle
 from setpoint.workspace import Workspace
 
 VERDICTS = ("accepted", "refused")
@@ -232,7 +233,7 @@ def read_record(workspace: Workspace, version: str) -> Record:
         champion=workspace.champion(),
         tags=registry.tags(version),
         run=registry.run(version),
-        bundle=read_bundle(workspace.bundle(version), registry.digest(version)),
+        bundle=own_bundle(workspace, version, revoked=True),
         entries=tuple(state.ledger()),
         audit=audit,
         windows=tuple(state.windows()),

@@ -14,13 +14,15 @@ fresh rows restore the budget.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from setpoint.domain.ledger import Entry
+from setpoint.errors import DataError
 
 MOST = 1000
 """Candidates that are remembered: as many as a project file may let judge the same rows."""
@@ -59,18 +61,25 @@ class Holdout:
             if other != version
         )
 
-    def with_candidate(self, version: str, time: Times) -> Holdout:
-        """The same with one more; of more than ``MOST`` without the oldest."""
-        others = [(v, rows) for v, rows in self.seen.items() if v != version]
-        newest = [*others, (version, (int(time.min()), int(time.max())))][-MOST:]
-        return Holdout(dict(newest))
-
-    def to_json(self) -> str:
-        """As text."""
-        return json.dumps({version: list(times) for version, times in self.seen.items()})
-
     @classmethod
-    def from_json(cls, text: str | None) -> Holdout:
-        """What ``to_json`` wrote; of nothing, an unused one."""
-        told = json.loads(text or "{}")
-        return cls({version: (times[0], times[1]) for version, times in told.items()})
+    def told(cls, entries: Iterable[Entry]) -> Holdout:
+        """As the ledger tells it.
+
+        Args:
+            entries: Each with ``version``, and ``first`` and ``last`` event time, oldest first.
+
+        Raises:
+            DataError: One was altered: how often the rows were looked at is not known.
+        """
+        seen: dict[str, tuple[int, int]] = {}
+        for entry in entries:
+            told = entry.evidence
+            try:
+                seen[str(told["version"])] = int(told["first"]), int(told["last"])
+            except (KeyError, TypeError, ValueError) as err:
+                raise DataError(
+                    f"ledger entry {entry.seq} does not say which rows were looked at",
+                    where="ledger",
+                    fix="run 'setpoint audit', and restore state.db from a backup",
+                ) from err
+        return cls(dict([*seen.items()][-MOST:]))

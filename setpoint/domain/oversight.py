@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from setpoint.domain.ledger import Entry
+
+STOPPED, RESUMED = "stopped", "resumed"
+"""Kinds of the ledger entries about stops."""
 ALL = "all"
 """Scope of a stop of every model."""
 
@@ -29,14 +33,31 @@ class Stop:
     note: str
     since: datetime
 
-    def to_dict(self) -> dict[str, Any]:
-        """Strict JSON."""
-        return asdict(self) | {"since": self.since.isoformat()}
+    def evidence(self) -> dict[str, Any]:
+        """What the ledger entry of the stop says; its time is that of the entry."""
+        told = asdict(self)
+        del told["since"]
+        return told
 
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Stop:
-        """The stop that ``to_dict`` wrote."""
-        return cls(**{**content, "since": datetime.fromisoformat(content["since"])})
+
+def in_force(entries: Iterable[Entry], vouched: Callable[[Entry], bool]) -> tuple[Stop, ...]:
+    """The stops in force, oldest first.
+
+    Args:
+        entries: Of the kinds ``STOPPED`` and ``RESUMED``, oldest first.
+        vouched: Whether an entry says what a known key signed: one that is not ends no stop.
+    """
+    stops: dict[str, Stop] = {}
+    for entry in entries:
+        told = entry.evidence
+        scope = str(told.get("scope", ""))
+        if entry.kind == RESUMED and vouched(entry):
+            stops.pop(scope, None)
+        elif entry.kind == STOPPED and scope:
+            stand_in, person, note = (str(told.get(n, "")) for n in ("stand_in", "person", "note"))
+            since = datetime.fromisoformat(entry.time)
+            stops[scope] = Stop(scope, stand_in, person, note, since)
+    return tuple(stops.values())
 
 
 def answers_for(version: str, stops: Sequence[Stop]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from setpoint.domain import account
 from setpoint.domain.account import Releasing, Service, Stopped, Told
-from setpoint.domain.bundle import Bundle, Manifest, read_bundle
+from setpoint.domain.bundle import Bundle, Manifest
 from setpoint.domain.findings import Finding
 from setpoint.domain.ledger import Entry
 from setpoint.domain.ledger_audit import Audit
@@ -23,6 +23,7 @@ from setpoint.domain.record import RECORD, UNCOVERED, TrainingRecord, project_di
 from setpoint.errors import DataError, StateError
 from setpoint.ports import DecisionCount, DecisionQuery
 from setpoint.stages import sealing
+from setpoint.stages.signed import own_bundle
 from setpoint.workspace import Workspace
 
 ANSWERED = timedelta(hours=1)
@@ -249,7 +250,7 @@ def _bundle(workspace: Workspace, name: str) -> Bundle:
             where=f"model {workspace.registry.name} in MLflow",
             fix=f"versions are {', '.join(workspace.registry.versions()) or 'none yet'}",
         )
-    return read_bundle(workspace.bundle(name), workspace.registry.digest(name))
+    return own_bundle(workspace, name, revoked=True)
 
 
 def _record(workspace: Workspace, name: str) -> TrainingRecord:

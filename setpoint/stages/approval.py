@@ -15,6 +15,7 @@ from typing import Any
 from setpoint.domain import approval as words
 from setpoint.domain.approval import POLICY, Request, Standing, Voice, normal, request_in
 from setpoint.domain.ledger import Entry
+from setpoint.domain.markdown import one_line
 from setpoint.errors import ReleaseError
 from setpoint.stages import respond, sealing
 from setpoint.stages.publish import Candidate
@@ -251,16 +252,17 @@ def evidence(workspace: Workspace, request: Request) -> str:
     """What a person has to see before approving, as Markdown."""
     [entry] = [e for e in workspace.state.ledger() if e.seq == request.entry]
     rows = [
-        f"| {f['name']} {f.get('slice') or ''} | {_number(f.get('value'))} "
-        f"| {_number(f.get('setpoint'))} | {f['sample']:,} | {f['outcome']} | {f['reason']} |"
+        f"| {f['name']} {one_line(str(f.get('slice') or ''))} | {_number(f.get('value'))} "
+        f"| {_number(f.get('setpoint'))} | {f['sample']:,} | {f['outcome']} "
+        f"| {one_line(str(f['reason']))} |"
         for f in entry.evidence["verdict"]["findings"]
     ]
-    said = [f"- {v.who} approved: {v.note}" for v in request.voices]
+    said = [f"- {one_line(v.who)} approved: {one_line(v.note)}" for v in request.voices]
     return "\n".join(
         [
             f"## May {workspace.project.name}/{request.version} serve?",
-            f"cause {request.cause}, bundle `{request.bundle[:16]}`, ledger entry {entry.seq} "
-            f"`{entry.digest[:16]}`; until {request.expires_at:%Y-%m-%d %H:%M} UTC; "
+            f"cause {one_line(request.cause)}, bundle `{request.bundle[:16]}`, "
+            f"ledger entry {entry.seq} `{entry.digest[:16]}`; until {request.expires_at:%Y-%m-%d %H:%M} UTC; "
             f"{request.people} of {request.wanted} people approved",
             "",
             "| finding | value | setpoint | rows | outcome | reason |",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from setpoint.adapters.sqlite_state import Line
 from setpoint.domain.ledger import Entry
-from setpoint.domain.oversight import ALL, Stop, answers_for
+from setpoint.domain.oversight import ALL, RESUMED, STOPPED, Stop, answers_for
 from setpoint.errors import ReleaseError, StateError
 from setpoint.ports import TrafficPlan
 from setpoint.stages import fallback
 from setpoint.stages.roll_back import last_good
-from setpoint.stages.traffic import STOPS, plan_id, read_stops, start, steer, stops
+from setpoint.stages.signed import vouched_entry
+from setpoint.stages.traffic import plan_id, start, steer, stops
 from setpoint.workspace import Workspace
 
+OVERRIDDEN = "overridden"
+"""Kind of the ledger entry that a person decided otherwise."""
 SETTLING = 1.0
 """Seconds in which a plan that a release had begun to put in force may still come."""
 _TRIES = 3
@@ -61,19 +65,16 @@ def resume(workspace: Workspace, scope: str, person: str, note: str) -> Stop:
     """
     ended: list[Stop] = []
 
-    def change(kept: str | None) -> str:
-        known = read_stops(kept)
+    def follows(_: Sequence[Entry]) -> tuple[str, Mapping[str, Any]]:
+        known = stops(workspace)
         ended[:] = [one for one in known if one.scope == scope]
         if not ended:
             there = ", ".join(one.scope for one in known) or "nothing"
             fix = f"what is stopped: {there}"
             raise StateError(f"{scope} is not stopped", where="resume", fix=fix)
-        return _text([one for one in known if one.scope != scope])
+        return RESUMED, replace(ended[0], person=person, note=note).evidence()
 
-    def entry() -> Line:
-        return _line(workspace, "resumed", ended[0], person, note)
-
-    workspace.state.amend(STOPS, change, entry)
+    workspace.state.record_after(workspace.clock.now(), _subject(workspace, scope), follows)
     _steer_anew(workspace)
     return ended[0]
 
@@ -139,23 +140,20 @@ def override(workspace: Workspace, decision_id: str, action: str, person: str, n
             fix=f"say {others}",
         )
     evidence = {"was": before, "action": action, "version": known.version, "score": known.score}
-    entry = workspace.state.record(
+    return workspace.state.record(
         workspace.clock.now(),
-        "overridden",
-        f"{workspace.project.name}/{decision_id}",
+        OVERRIDDEN,
+        _subject(workspace, decision_id),
         evidence | {"person": person, "note": note},
     )
-    workspace.state.remember(_said(decision_id), action)
-    return entry
 
 
 def overridden(workspace: Workspace, decision_id: str) -> str | None:
     """What a person decided last in place of the model; ``None`` where nobody did."""
-    return workspace.state.recall(_said(decision_id))
-
-
-def _said(decision_id: str) -> str:
-    return f"overridden:{decision_id}"
+    entries = workspace.state.ledger_about(_subject(workspace, decision_id))
+    said = [one for one in entries
+            if one.kind == OVERRIDDEN and vouched_entry(workspace, one, revoked=True)]  # fmt: skip
+    return str(said[-1].evidence["action"]) if said else None
 
 
 def _stand_in(workspace: Workspace, scope: str) -> str:
@@ -224,25 +222,17 @@ def _stopped(workspace: Workspace, scope: str, person: str, note: str) -> Stop:
 def _add(workspace: Workspace, made: Stop, known: tuple[Stop, ...]) -> None:
     """Add a stop to those that its stand-in was chosen by, and to no others."""
 
-    def change(kept: str | None) -> str:
-        if read_stops(kept) != known:
+    def follows(_: Sequence[Entry]) -> tuple[str, Mapping[str, Any]]:
+        if stops(workspace) != known:
             what = f"what is stopped changed while {made.scope} was being stopped"
             raise _Moved(what, where="stop", fix="give the order again")
-        return _text([*known, made])
+        return STOPPED, made.evidence()
 
-    def entry() -> Line:
-        return _line(workspace, "stopped", made, made.person, made.note)
-
-    workspace.state.amend(STOPS, change, entry)
+    workspace.state.record_after(made.since, _subject(workspace, made.scope), follows)
 
 
-def _text(now: list[Stop]) -> str:
-    return json.dumps([one.to_dict() for one in now])
-
-
-def _line(workspace: Workspace, kind: str, made: Stop, person: str, note: str) -> Line:
-    told = {"scope": made.scope, "stand_in": made.stand_in, "person": person, "note": note}
-    return workspace.clock.now(), kind, f"{workspace.project.name}/{made.scope}", told
+def _subject(workspace: Workspace, scope: str) -> str:
+    return f"{workspace.project.name}/{scope}"
 
 
 def _obeyed(workspace: Workspace) -> bool:

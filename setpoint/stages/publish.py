@@ -233,7 +233,7 @@ def _made_from(workspace: Workspace, training: Training, snapshot: Ingested) -> 
         exploration=exploration_digest(training.split),
         rows=split_digests(training.split),
         conditions=conditions(),
-        project=project_digest(workspace.project_file.read_bytes()),
+        project=project_digest(workspace.project_bytes),
     )
 
 
@@ -254,6 +254,8 @@ def _record(
         )
         packages = Path(folder) / "packages.txt"
         packages.write_text("\n".join(environment_packages()), "utf-8")
+        declared = Path(folder) / workspace.project_file.name
+        declared.write_bytes(workspace.project_bytes)
         made_from = Path(folder) / RECORD
         made_from.write_bytes(record.to_json())
         return workspace.registry.log_run(
@@ -265,7 +267,7 @@ def _record(
             files={
                 "plots": plots,
                 "search": tried,
-                "project": workspace.project_file,
+                "project": declared,
                 "record": made_from,
                 PACKAGES: packages,
             },

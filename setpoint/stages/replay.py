@@ -18,7 +18,7 @@ from setpoint.ports import Decision, DecisionQuery
 from setpoint.serving.scorer import Scorer
 from setpoint.stages.assemble import history
 from setpoint.stages.oversight import overridden
-from setpoint.stages.signed import check_signed
+from setpoint.stages.signed import check_signed, own_bundle
 from setpoint.stages.skew import relatives, spec_entities
 from setpoint.workspace import Workspace
 
@@ -120,8 +120,12 @@ def reached(workspace: Workspace, version: str, start: datetime | None = None) -
 
 def _signed(workspace: Workspace, version: str, told: str) -> tuple[bool | None, str]:
     try:
+        own_bundle(workspace, version, revoked=True)
+    except BundleError as err:
+        return False, f"{told}: {err.what}"
+    try:
         check_signed(workspace, version)
-    except (BundleError, PlatformError) as err:  # the latter: of its image
+    except (BundleError, PlatformError) as err:  # by a key that was revoked; the latter: its image
         return None, f"{told}: {err.what}"
     return True, f"{told}, signed"
 
@@ -166,9 +170,11 @@ def _from_snapshot(workspace: Workspace, bundle: Bundle, decision: Decision) -> 
 
     spec, names = bundle.features, ("request", "features")
     try:
-        known = history(workspace)
+        known = history(workspace, verified=True)
     except DataError as err:
         return [Part(name, None, err.what) for name in names]
+    except StateError as err:  # altered, or by nobody who is trusted: it shows nothing else
+        return [Part(name, False, err.what) for name in names]
     one = pa.chunked_array([[decision.id]], pa.string())
     part = relatives(known, spec.event_id, set(spec_entities(bundle)), one)
     [event, again] = (

@@ -65,6 +65,8 @@ def review(workspace: Workspace, digest: str, person: str, note: str, login: str
         raise ProjectFileError(
             f"{person!r} is no person's name", where="review", fix="say who has read the file"
         )
+    if not note.strip():
+        raise ProjectFileError("a review needs a reason", where="review", fix="say why with --note")
     found = current(workspace)
     if len(digest) < LEAST_TYPED or not found.startswith(digest.lower()):
         raise ProjectFileError(
@@ -90,5 +92,5 @@ def review_of(entries: Iterable[Entry], digest: str) -> Entry | None:
 
 def standing_review(workspace: Workspace, digest: str) -> Entry | None:
     """The newest word on a file that a trusted key signed; ``None`` if there is none."""
-    entries = workspace.state.ledger_about(workspace.project.name)
+    entries = workspace.state.ledger_of(REVIEWED)
     return review_of((one for one in entries if vouched_entry(workspace, one)), digest)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from setpoint.adapters.mlflow_registry import IMAGE
 from setpoint.domain.bundle import Bundle, read_bundle
-from setpoint.domain.ledger import Entry
+from setpoint.domain.ledger import Entry, entry_digest
 from setpoint.domain.signatures import check_bundle, entry_message
 from setpoint.errors import BundleError
 from setpoint.workspace import Workspace
 
-STATED = ("accepted", "fallback_ready")
+STATED = ("accepted", "refused", "fallback_ready")
 """Kinds of the ledger entries that name the bundle of a version: its gates', or the rule's."""
 
 
@@ -26,19 +26,45 @@ def check_signed(workspace: Workspace, version: str) -> None:
         BundleError: The bundle is not.
         PlatformError: The image is not.
     """
-    folder = workspace.bundle(version)
-    bundle = read_bundle(folder, workspace.registry.digest(version))
-    check_bundle(bundle.digest, bundle.signature, workspace.keys.trusted.check, str(folder))
-    _check_own(workspace, version, bundle)
+    own_bundle(workspace, version)
     if workspace.runtime.kind == "kubernetes":
         workspace.pinned_image(version)
     elif IMAGE in workspace.registry.tags(version):
         workspace.image(version)
 
 
-def vouched_entry(workspace: Workspace, entry: Entry) -> bool:
-    """Whether a key signed a ledger entry that is not revoked; the audit takes revoked ones too."""
-    return workspace.keys.trusted.check(entry.key, entry_message(entry.digest), entry.signature)
+def own_bundle(workspace: Workspace, version: str, *, revoked: bool = False) -> Bundle:
+    """The bundle of a version, which a trusted key signed as this version's.
+
+    Args:
+        workspace: The project.
+        version: The version.
+        revoked: Whether a key counts that was revoked since: for what is told of the past.
+
+    Raises:
+        BundleError: It is gone, altered, not signed, or another version's.
+    """
+    folder = workspace.bundle(version)
+    bundle = read_bundle(folder, workspace.registry.digest(version))
+    keys = workspace.keys.known if revoked else workspace.keys.trusted
+    check_bundle(bundle.digest, bundle.signature, keys.check, str(folder))
+    _check_own(workspace, version, bundle)
+    return bundle
+
+
+def vouched_entry(workspace: Workspace, entry: Entry, *, revoked: bool = False) -> bool:
+    """Whether a ledger entry says what a trusted key signed.
+
+    Args:
+        workspace: The project.
+        entry: The entry; its content is held against its digest, too.
+        revoked: Whether a key counts that was revoked since, as it does for the audit: for what
+            was so before.
+    """
+    keys = workspace.keys.known if revoked else workspace.keys.trusted
+    content = (entry.seq, entry.time, entry.kind, entry.subject, entry.evidence, entry.previous)
+    whole = entry_digest(*content) == entry.digest
+    return whole and keys.check(entry.key, entry_message(entry.digest), entry.signature)
 
 
 def _check_own(workspace: Workspace, version: str, bundle: Bundle) -> None:

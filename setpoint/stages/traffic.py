@@ -7,22 +7,16 @@ from dataclasses import replace
 from uuid import uuid4
 
 from setpoint.adapters.envoy_config import answering
-from setpoint.domain.oversight import Stop, answers_for, diverted
+from setpoint.domain.oversight import RESUMED, STOPPED, Stop, answers_for, diverted, in_force
 from setpoint.ports import TrafficPlan
+from setpoint.stages.signed import vouched_entry
 from setpoint.workspace import Workspace
-
-STOPS = "stops"
-"""Name of the fact that holds the stops in force."""
 
 
 def stops(workspace: Workspace) -> tuple[Stop, ...]:
-    """The stops in force, oldest first."""
-    return read_stops(workspace.state.recall(STOPS))
-
-
-def read_stops(kept: str | None) -> tuple[Stop, ...]:
-    """The stops that a fact holds, oldest first."""
-    return tuple(Stop.from_dict(one) for one in json.loads(kept or "[]"))
+    """The stops in force, oldest first: those of the ledger, which no other place can end."""
+    entries = workspace.state.ledger_of(STOPPED, RESUMED)
+    return in_force(entries, lambda one: vouched_entry(workspace, one, revoked=True))
 
 
 def start(workspace: Workspace, version: str) -> None:

@@ -240,15 +240,18 @@ def test_a_person_who_read_the_project_file_of_the_version_is_a_reviewer(made: M
     told = [replace(t, evidence={"by": "policy"}) if t.kind == "approved" else t for t in story()]
     name = "Model specs are reviewed and submitted"
 
-    def read(of: str) -> Scored:
+    def read(of: str, *, late: bool = False) -> Scored:
         word = Told("reviewed", "small", {"by": "ada", "project": of})
-        return scored_of(made, name, lambda m: full(m, [*told, word]))
+        entries = [*told, word] if late else [word, *told]
+        return scored_of(made, name, lambda m: full(m, entries))
 
-    assert read(digest).points == 1 and "read by a person (ledger #" in read(digest).evidence
+    assert read(digest).points == 1
+    assert "read by a person first (ledger #1" in read(digest).evidence
+    assert read(digest, late=True).points == 0.5, "its gates had judged before"
     assert read("0" * 64).points == 0.5
     unknown = Told("reviewed", "small", {"by": "ada", "project": ""})
     without = scored_of(made, name, lambda m: replace(
-        full(m, [*told, unknown]), record=replace(full(m, [*told, unknown]).record,
+        full(m, [unknown, *told]), record=replace(full(m, [unknown, *told]).record,
                                                   project_digest="")))  # fmt: skip
     assert without.points == 0.5
 

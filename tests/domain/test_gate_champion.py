@@ -17,6 +17,7 @@ from setpoint.domain.gates.judged import Judged
 from setpoint.domain.gates.ranking import auc_difference, auc_parts, ranking_gate
 from setpoint.domain.gates.unseen import pessimistic_saving
 from setpoint.domain.holdout import Holdout, spent_rate
+from setpoint.domain.ledger import Entry
 from setpoint.domain.metrics import CostArrays, roc_auc
 from setpoint.errors import DataError
 
@@ -167,7 +168,7 @@ def test_what_is_spent_on_the_same_rows_adds_up_to_the_error_rate_at_most(
 
 def test_a_candidate_counts_until_most_rows_are_fresh() -> None:
     time = np.arange(1000)
-    holdout = Holdout({}).with_candidate("v1", time)
+    holdout = Holdout({"v1": (0, int(time.max()))})
     assert holdout.judged_before("v2", time, 0.5) == 1
     assert holdout.judged_before("v1", time, 0.5) == 0
     assert holdout.judged_before("v2", np.arange(400, 1600), 0.5) == 0
@@ -175,15 +176,22 @@ def test_a_candidate_counts_until_most_rows_are_fresh() -> None:
 
 
 def test_a_history_that_grows_by_a_quarter_each_time_pays_for_three_earlier_candidates() -> None:
-    holdout, rows, counted = Holdout({}), 1000.0, []
+    seen: dict[str, tuple[int, int]] = {}
+    rows, counted = 1000.0, []
     for k in range(8):
         time = np.arange(round(rows))
-        counted.append(holdout.judged_before(f"v{k}", time, 0.5))
-        holdout, rows = holdout.with_candidate(f"v{k}", time), rows * 1.25
+        counted.append(Holdout(seen).judged_before(f"v{k}", time, 0.5))
+        seen[f"v{k}"], rows = (0, int(time.max())), rows * 1.25
     assert counted == [0, 1, 2, 3, 3, 3, 3, 3]
 
 
-def test_what_is_spent_survives_as_text() -> None:
-    holdout = Holdout({}).with_candidate("v1", np.arange(5)).with_candidate("v2", np.arange(9))
-    assert Holdout.from_json(holdout.to_json()) == holdout
-    assert Holdout.from_json(None) == Holdout({})
+def test_what_is_spent_is_what_the_ledger_tells() -> None:
+    looks = [("v1", 0, 4), ("v2", 0, 8), ("v1", 0, 9)]
+    entries = [Entry(i, "", "", "", {"version": v, "first": a, "last": b}, "", "")
+               for i, (v, a, b) in enumerate(looks, start=1)]  # fmt: skip
+    assert Holdout.told(entries) == Holdout({"v1": (0, 9), "v2": (0, 8)})
+    assert Holdout.told([]) == Holdout({})
+    for evidence in ({"version": "v3"}, {"version": "v3", "first": "x", "last": 1}):
+        altered = Entry(4, "", "", "", evidence, "", "")
+        with pytest.raises(DataError, match="entry 4 does not say which rows"):
+            Holdout.told([*entries, altered])

@@ -228,6 +228,16 @@ def test_a_heavy_tailed_cost_at_its_ceiling_passes_no_oftener_than_the_error_rat
     assert passed <= 50, "without the loss not seen yet it is about 75"
 
 
+@pytest.mark.parametrize("reading", ["gate", "watch"])
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_a_cost_that_is_no_number_is_an_error_and_no_pass(reading: Reading, bad: float) -> None:
+    target, nothing = Target("cost", "cost_per_decision", "ceiling", 2.0), np.zeros(300)
+    cost = np.ones(300)
+    cost[7] = bad
+    judged = Judged(nothing.astype(np.int8), nothing, nothing > 0, cost)
+    assert _finding(target, judged, reading) == Outcome.ERROR
+
+
 def test_a_cost_without_spread_is_no_proof() -> None:
     nothing = Judged(
         np.tile(np.array([0, 1], np.int8), 200), np.zeros(400), np.zeros(400, bool), np.zeros(400)

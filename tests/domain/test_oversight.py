@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.domain.oversight import ALL, Stop, answers_for, diverted
+from setpoint.domain.ledger import Entry
+from setpoint.domain.oversight import (
+    ALL,
+    RESUMED,
+    STOPPED,
+    Stop,
+    answers_for,
+    diverted,
+    in_force,
+)
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 VERSIONS = st.sampled_from(["v1", "v2", "v3", "v4"])
@@ -44,6 +53,20 @@ def test_the_share_of_a_stopped_challenger_is_the_champions() -> None:
     assert diverted({"v1": 75, "v2": 25}, [_stop("v2", "v1")]) == {"v1": 100}
 
 
-def test_a_stop_is_read_as_it_was_written() -> None:
-    made = _stop("v1", "v2")
-    assert Stop.from_dict(made.to_dict()) == made
+def _entry(kind: str, stop: Stop, seq: int) -> Entry:
+    return Entry(seq, NOW.isoformat(), kind, f"cards/{stop.scope}", stop.evidence(), "", "")
+
+
+def test_stops_in_force_are_those_of_the_ledger_that_nobody_ended() -> None:
+    one, other = _stop("v1", "v2"), _stop(ALL, "v3")
+    told = [_entry(STOPPED, one, 1), _entry(STOPPED, other, 2), _entry(RESUMED, one, 3)]
+    assert in_force(told, lambda _: True) == (other,)
+    assert in_force(told[:2], lambda _: True) == (one, other)
+    assert in_force([*told, _entry(STOPPED, one, 4)], lambda _: True) == (other, one)
+
+
+def test_an_entry_that_nobody_vouches_for_ends_no_stop() -> None:
+    one = _stop("v1", "v2")
+    told = [_entry(STOPPED, one, 1), _entry(RESUMED, one, 2)]
+    assert in_force(told, lambda entry: entry.seq == 1) == (one,)
+    assert in_force(told[:1], lambda _: False) == (one,), "a stop holds whoever says so"

@@ -19,7 +19,7 @@ from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Outcome, Verdict, check_value
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Stage
-from setpoint.errors import DataError, StateError
+from setpoint.errors import BundleError, DataError, StateError
 from setpoint.ports import Decision
 from setpoint.stages import account, release, sealing
 from setpoint.stages.gates.run import JUDGING, record_verdict, run_gates
@@ -267,12 +267,24 @@ def test_an_unknown_version_is_one_clear_error(story: Story) -> None:
 
 def test_a_version_without_a_record_says_so(story: Story) -> None:
     workspace = story.workspace
+    run = workspace.registry.run("v1").id
+    [file] = [f for f in workspace.root.rglob("record.json") if run in f.parts]
+    away = file.rename(workspace.root / "away.json")
+    try:
+        found = account.version(workspace, "v1")
+    finally:
+        away.rename(file)
+    assert found.data is None and found.missing == ("the record of v1 has no record",)
+
+
+def test_the_bundle_of_another_version_answers_nothing(story: Story) -> None:
+    workspace = story.workspace
     run = workspace.registry.log_run(parameters={}, metrics={}, tags={}, files={})
     version = workspace.registry.register(run, Path("pending"), {})
     workspace.registry.tag(version, "bundle_digest", story.first.digest)
     workspace.bundle(version).symlink_to(workspace.bundle("v1"))
-    found = account.version(workspace, version)
-    assert found.data is None and found.missing == (f"the record of {version} has no record",)
+    with pytest.raises(BundleError, match=f"the bundle of {version} was made as v1"):
+        account.version(workspace, version)
 
 
 def test_a_broken_ledger_answers_nothing(tmp_path: Path) -> None:

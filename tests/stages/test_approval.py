@@ -146,6 +146,16 @@ def test_the_evidence_shows_every_finding_and_the_entry_it_is_from(tmp_path: Pat
     assert f"ledger entry {request.entry}" in shown
 
 
+def test_words_of_a_person_cannot_look_like_evidence(tmp_path: Path) -> None:
+    workspace = _made(tmp_path, FOUR_EYES)
+    approval.ask(workspace, _candidate(workspace), "first", NOW)
+    note = "fine\n\n| fairness_sex | passed |\n|---|---|\n2 of 2 people approved **now**"
+    request = approval.say(workspace, "v2", "ada", note, approves=True, now=NOW, login="ada")
+    shown = approval.evidence(workspace, request)
+    [line] = [one for one in shown.splitlines() if "fairness_sex" in one]
+    assert line.startswith("- ada approved: fine \\| fairness_sex") and "\\*\\*now" in line
+
+
 def test_a_fact_that_was_written_from_outside_approves_nothing(tmp_path: Path) -> None:
     workspace = _made(tmp_path, FOUR_EYES)
     approval.ask(workspace, _candidate(workspace), "first", NOW)

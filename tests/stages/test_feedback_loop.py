@@ -244,7 +244,7 @@ def test_exploration_finds_the_blind_spot_and_the_true_recall(seeing: Played, fi
 
 
 def test_retraining_recovers_the_pattern_with_exploration(seeing: Played) -> None:
-    assert seeing.recall_of_the_pattern(seeing.second) > 0.7
+    assert seeing.recall_of_the_pattern(seeing.second) > 0.6
     assert seeing.precision(seeing.second) > 0.4
 
 

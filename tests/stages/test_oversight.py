@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
@@ -23,6 +25,7 @@ from tests.fakes import FakeRouter, FakeRuntime
 from tests.serving.tiny import make_bundle
 from tests.stages.releasing import ROLLS_BACK, looked, replaced
 from tests.stages.small import T0, serve
+from tests.tampering import attack
 
 Made = tuple[Workspace, FakeRouter, FakeRuntime]
 
@@ -222,6 +225,17 @@ def test_a_stand_in_is_not_stopped_with_the_release_that_ends(made: Made) -> Non
     release.enact(workspace, done)
     release.settle(workspace, done, Verdict())
     assert _weights(router) == {"v4": 100} and "v1" in runtime.endpoints()
+
+
+def test_no_place_but_the_ledger_ends_a_stop(made: Made) -> None:
+    workspace, _, _ = made
+    oversight.stop(workspace, "v2", "ann", "attack")
+    with closing(sqlite3.connect(workspace.state.path)) as db, db:
+        db.execute("DELETE FROM facts")
+    assert [one.scope for one in stops(workspace)] == ["v2"]
+    workspace.state.record(T0, "resumed", "small/v2", {"scope": "v2"})
+    attack(workspace.state.path, "UPDATE ledger SET signature = '' WHERE kind = 'resumed'")
+    assert [one.scope for one in stops(workspace)] == ["v2"], "nobody signed its end"
 
 
 @pytest.mark.parametrize("scope", ["v9", "everything"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -22,6 +25,7 @@ from setpoint.stages.replay import Replayed, replay
 from setpoint.stages.train import assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import deliver, make_frame, make_workspace
+from tests.tampering import copied
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +136,37 @@ def test_a_request_that_its_event_was_not_is_named(
     assert _wrong(found) == ["request"]
     [note] = [part.note for part in found.parts if part.name == "request"]
     assert note.startswith("x ") and "logged -3.5" in note
+
+
+def test_a_snapshot_that_was_altered_with_the_log_shows_nothing_of_a_decision(
+    trained: tuple[Workspace, list[Decision]], tmp_path: Path
+) -> None:
+    workspace, decided = trained
+    place = copied(workspace, tmp_path)
+    first = max(decided, key=lambda one: one.score)
+    place.decisions.forget(first.event_time.replace(year=2100))
+    place.decisions.append([replace(first, request=first.request | {"kind": "b"})])
+    store = place.snapshots("events")
+    table = store.read(store.latest().version)  # type: ignore[union-attr]
+    kind = ["b" if i == first.id else k for i, k in zip(table["id"].to_pylist(),
+            table["kind"].to_pylist(), strict=True)]  # fmt: skip
+    forged = table.set_column(table.schema.get_field_index("kind"), "kind", [kind])
+    [file] = [f for f in place.root.rglob("*.parquet") if "events" in f.parts]
+    pq.write_table(forged.cast(pq.read_schema(file)), file)
+    size = file.stat().st_size
+    [commit] = [f for f in file.parent.rglob("*.json") if file.name in f.read_text("utf-8")]
+    commit.write_text(re.sub(r'"size":\d+', f'"size":{size}', commit.read_text("utf-8")), "utf-8")
+    found = replay(place, first.id)
+    assert set(_wrong(found)) >= {"request", "features"}
+    assert "altered" in " ".join(part.note for part in found.parts)
+
+
+def test_a_word_of_a_person_that_is_not_in_the_ledger_is_none(
+    trained: tuple[Workspace, list[Decision]],
+) -> None:
+    workspace, decided = trained
+    workspace.state.remember(f"overridden:{decided[0].id}", "review")
+    assert _again(trained, id=decided[0].id).override is None
 
 
 def test_an_event_that_no_snapshot_has_is_not_shown_and_is_not_called_equal(

@@ -15,12 +15,12 @@ from setpoint.domain.bundle import read_bundle
 from setpoint.domain.findings import Finding, Outcome, Verdict
 from setpoint.domain.gates.judged import Judged, judge
 from setpoint.domain.gates.setpoints import Target, setpoint_finding
-from setpoint.domain.holdout import Holdout, spent_rate
+from setpoint.domain.holdout import spent_rate
 from setpoint.domain.training import Rows, TrainedModel
 from setpoint.errors import DataError
 from setpoint.stages.gates.beside import bundle_scores
 from setpoint.stages.gates.case import Case
-from setpoint.stages.gates.champion import FACT, champion_findings
+from setpoint.stages.gates.champion import LOOKED, champion_findings
 from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.performance import performance_findings
 from setpoint.stages.gates.robustness import robustness_findings
@@ -30,7 +30,7 @@ from setpoint.stages.ingest import Ingested, ingest
 from setpoint.stages.publish import Candidate, publish
 from setpoint.stages.train import Training, assemble, fit
 from setpoint.workspace import Workspace
-from tests.stages.small import deliver, make_frame, make_workspace
+from tests.stages.small import T0, deliver, make_frame, make_workspace
 
 AGAINST = "saves_against_champion"
 
@@ -158,7 +158,7 @@ def test_a_second_candidate_on_the_same_rows_is_judged_at_a_smaller_error_rate(
 ) -> None:
     workspace, training = trained.workspace, trained.training
     workspace.registry.point(CHAMPION, trained.candidate.version)
-    workspace.state.remember(FACT, "")
+    looked = len({e.evidence["version"] for e in workspace.state.ledger_of(LOOKED)})
     rates = []
     one, other = (workspace.registry.register(trained.candidate.run_id, workspace.root, {})
                   for _ in range(2))  # fmt: skip
@@ -168,22 +168,25 @@ def test_a_second_candidate_on_the_same_rows_is_judged_at_a_smaller_error_rate(
         [against] = [f for f in champion_findings(case) if f.name == AGAINST]
         rates.append(against.error_rate)
     stated = workspace.project.gates.error_rate
-    assert rates == [spent_rate(stated, 1), spent_rate(stated, 2), spent_rate(stated, 2)]
-    assert f"candidate 2 on these rows: error rate {spent_rate(stated, 2):.2g}" in against.reason
+    first = 1 + looked  # other tests asked before
+    rates_of = [spent_rate(stated, number) for number in (first, first + 1, first + 1)]
+    assert rates == rates_of
+    told = f"candidate {first + 1} on these rows: error rate {spent_rate(stated, first + 1):.2g}"
+    assert told in against.reason
 
 
 def test_rows_that_judged_too_many_candidates_judge_no_more(trained: Trained) -> None:
     workspace, training = trained.workspace, trained.training
     workspace.registry.point(CHAMPION, trained.candidate.version)
-    holdout = Holdout({})
+    time = training.split.judge.time
     for i in range(workspace.project.gates.reuse.candidates):
-        holdout = holdout.with_candidate(f"w{i}", training.split.judge.time)
-    workspace.state.remember(FACT, holdout.to_json())
+        look = {"version": f"w{i}", "first": int(time.min()), "last": int(time.max())}
+        workspace.state.record(T0, LOOKED, "small/holdout", look)
+    spent = len(workspace.state.ledger())
     case = Case(workspace, trained.candidate, training, _decided(trained), "manual")
     [against] = [f for f in champion_findings(case) if f.name == AGAINST]
     assert against.outcome == Outcome.INCONCLUSIVE and "needs fresh rows" in against.reason
-    assert workspace.state.recall(FACT) == holdout.to_json()
-    workspace.state.remember(FACT, "")
+    assert len(workspace.state.ledger()) == spent
 
 
 @dataclass

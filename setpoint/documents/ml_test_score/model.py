@@ -31,9 +31,11 @@ def _reviewed(e: Evidence) -> Shown:
     if not kept or not approved:
         return NOTHING
     told = f"commit {commit[:16]} and project file kept with the run"
-    read = review_of(e.record.entries, e.record.project_digest)
+    judged = e.record.verdict_entry
+    before = [x for x in e.record.entries if judged is not None and x.seq < judged.seq]
+    read = review_of(before, e.record.project_digest)
     if read is not None:
-        return Shown(1.0, f"{told}, the file read by a person ({link(read)})")
+        return Shown(1.0, f"{told}, the file read by a person first ({link(read)})")
     people = [x for x in approved if x.evidence.get("by") not in (None, POLICY)]
     if not people:
         return Shown(0.5, told, f"only the policy approved ({link(approved[-1])}), and it is no "
@@ -93,7 +95,7 @@ def _slices(e: Evidence) -> Shown:
 
 MODEL = (
     TestCase("Model specs are reviewed and submitted", _reviewed,
-             "committed code, and a person's review of the project file, or approval"),
+             "committed code, and a person who reviewed the project file first, or approved"),
     TestCase("Offline and online metrics correlate", _correlates,
              "a window judged by labels that agrees with the gates' bounds"),
     TestCase("All hyperparameters have been tuned", _tuned, "a recorded search of several trials"),

@@ -13,7 +13,8 @@ from setpoint.domain.holdout import Holdout, spent_rate
 from setpoint.stages.gates.case import Case
 
 AGAINST = "saves_against_champion"
-FACT = "holdout"
+LOOKED = "holdout_looked_at"
+"""Kind of the ledger entry that a candidate was held against the champion on some rows."""
 
 
 def champion_findings(case: Case) -> list[Finding]:
@@ -39,8 +40,9 @@ def _cheaper(case: Case, champion: Judged) -> Finding:
 
     What is spent is remembered before the verdict is known: a run that dies has looked.
     """
-    rule, state, time = case.workspace.project.gates, case.workspace.state, case.rows.time
-    holdout = Holdout.from_json(state.recall(FACT))
+    rule, workspace, time = case.workspace.project.gates, case.workspace, case.rows.time
+    subject = f"{workspace.project.name}/holdout"
+    holdout = Holdout.told(workspace.state.ledger_about(subject))
     number = 1 + holdout.judged_before(case.candidate.version, time, rule.reuse.fresh)
     rate = spent_rate(rule.error_rate, number)
     if number > rule.reuse.candidates:
@@ -49,7 +51,8 @@ def _cheaper(case: Case, champion: Judged) -> Finding:
             f"use up: it needs fresh rows, {rule.reuse.fresh:.0%} of all"
         )
         return not_measured(AGAINST, reason, outcome=Outcome.INCONCLUSIVE)
-    state.remember(FACT, holdout.with_candidate(case.candidate.version, time).to_json())
+    look = {"version": case.candidate.version, "first": int(time.min()), "last": int(time.max())}
+    workspace.state.record(workspace.clock.now(), LOOKED, subject, look)
     found = champion_gate(case.judged, champion, error_rate=rate, min_sample=rule.min_sample)
     return replace(
         found, reason=f"{found.reason}; candidate {number} on these rows: error rate {rate:.2g}"

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.findings import Finding, Outcome, not_measured
+from setpoint.stages import sealing
 from setpoint.stages.gates.case import Case
-from setpoint.stages.review import current, standing_review
+from setpoint.stages.rebuild import read_record
+from setpoint.stages.review import standing_review
 
 NAME = "project_file_reviewed"
 
 
 def review_findings(case: Case) -> list[Finding]:
-    """1 if somebody has, by an entry that a trusted key signed; nothing where nobody has to."""
+    """1 if somebody has, by an entry that a trusted key signed; nothing where nobody has to.
+
+    What must have been read is the file that the candidate's record names, not today's.
+    """
     if not case.workspace.project.gates.reviewed:
         return []
-    digest = current(case.workspace)
-    entry = standing_review(case.workspace, digest)
+    workspace, version = case.workspace, case.candidate.version
+    digest = read_record(workspace, version).record.project
+    audit = sealing.vouched(workspace)
+    if audit.altered:  # what stands there of reviews is worth nothing
+        return [not_measured(NAME, f"the ledger is {audit.altered[0]}")]
+    entry = standing_review(workspace, digest)
     told = f"nobody has read {digest[:16]}: 'setpoint review' shows it"
     if entry is not None:
         told = f"{digest[:16]} was read by {entry.evidence['by']} (ledger entry {entry.seq})"
