@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -10,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from setpoint.documents import publish_documents
 from setpoint.domain.findings import Verdict
 from setpoint.stages import supply
+from setpoint.stages.gates import pictures
 from setpoint.stages.gates import run as gate
 from setpoint.stages.publish import Candidate
 from setpoint.stages.train import Training
@@ -21,9 +24,12 @@ from tasks import show
 def run_gates(
     workspace: Workspace, candidate: Candidate, training: Training, cause: str
 ) -> Verdict:
-    """All gates; verdict, documents and bills of materials are kept whether it opens or not."""
+    """All gates; verdict, pictures, documents and bills are kept whether it opens or not."""
     verdict = gate.run_gates(workspace, candidate, training, cause)
     gate.record_verdict(workspace, candidate, verdict, cause)
+    with TemporaryDirectory() as folder:
+        for png in pictures.keep_pictures(workspace, candidate, training, verdict, Path(folder)):
+            show.picture(f"gates-{png.stem}", png, f"{candidate.version}: {verdict.outcome}")
     publish_documents(workspace, candidate.version)
     supply.keep_bills(workspace, candidate.version, datetime.now(UTC))
     show.verdict("gates", verdict, f"Gates for {candidate.version}")

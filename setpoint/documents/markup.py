@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,22 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-Block = Text | Missing | Table
+@dataclass(frozen=True)
+class Picture:
+    """A picture that a page carries in itself; Markdown, which cannot, says where it is.
+
+    Attributes:
+        title: What is seen.
+        png: Its bytes.
+        place: Where it is kept.
+    """
+
+    title: str
+    png: bytes
+    place: str
+
+
+Block = Text | Missing | Table | Picture
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,9 @@ def _block_html(block: Block) -> str:
         return f"<p class=missing>{escape(block.text)}</p>"
     if isinstance(block, Text):
         return f"<p>{escape(block.text)}</p>"
+    if isinstance(block, Picture):
+        data = base64.b64encode(block.png).decode()
+        return f'<img src="data:image/png;base64,{data}" alt="{escape(block.title)}">'
     head = "".join(f"<th>{escape(name)}" for name in block.header)
     rows = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in block.rows)
     kind = "" if block.header else " class=facts"
@@ -159,6 +178,8 @@ def _block_markdown(block: Block) -> list[str]:
         return [f"> **{marked_text(block.text)}**"]
     if isinstance(block, Text):
         return [_paragraph(line) for line in block.text.split("\n")]
+    if isinstance(block, Picture):
+        return [_paragraph(f"Picture: {block.title} ({block.place})")]
     header = block.header or ("",) * len(block.rows[0]) if block.rows else block.header
     rows = [header, ("---",) * len(header)]
     told = [tuple(marked_text(cell) for cell in row) for row in block.rows]

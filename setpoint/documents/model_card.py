@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from setpoint.adapters.onnx_export import operators
-from setpoint.documents.markup import Block, Document, Part, Text, facts, table
+from setpoint.documents.markup import Block, Document, Part, Picture, Text, facts, table
 from setpoint.documents.record import Record, evidence_findings, link, moment, number
 from setpoint.documents.tier import tier_of
 from setpoint.documents.words import (
@@ -17,6 +17,8 @@ from setpoint.documents.words import (
 from setpoint.domain.features import duration_label
 from setpoint.domain.gates.slices import NAME as SLICES
 from setpoint.domain.windows import WindowRecord
+from setpoint.stages.gates.pictures import DRIVERS, VERDICT
+from setpoint.stages.publish import PLOTS
 
 SECTIONS = (
     "Model Details",
@@ -186,13 +188,43 @@ def _analyses(record: Record) -> list[Block]:
     quality = {n: v for n, v in sorted(record.run.metrics.items()) if n not in _COUNTED}
     return [
         Text(verdict_line(record)),
+        *_picture(record, VERDICT, "each finding beside its setpoint, with its interval"),
         findings_table(judged(record.findings, slices=False), "No finding about all rows."),
+        *_drivers(record),
         Text("By group, slice or input:"),
         findings_table(judged(record.findings, slices=True), "No finding about one of them."),
         Text("On the rows that judge:"),
         facts((n, number(v)) for n, v in quality.items()),
         *_served(record),
     ]
+
+
+def _picture(record: Record, name: str, title: str) -> list[Block]:
+    """A picture of the verdict, where its gates kept one."""
+    path = f"{PLOTS}/{name}"
+    place = f"{path} among the artifacts of MLflow run {record.run.id}"
+    return [Picture(title, record.pictures[path], place)] if path in record.pictures else []
+
+
+def _drivers(record: Record) -> list[Block]:
+    """What drives the decisions by group; nothing of a column marked personal since."""
+    if record.unread:  # which columns were personal then nobody can tell
+        return []
+    project, today = record.project, record.today.data.columns
+    shown = (*project.data.protected, *project.gates.slices.columns, *project.release.segments)
+    late = [
+        name
+        for name in dict.fromkeys(shown)
+        if name in today and today[name].personal and not project.data.columns[name].personal
+    ]
+    if late:
+        return [
+            Text(
+                f"No picture of what drives the decisions: {', '.join(late)} was marked "
+                "personal after it was drawn."
+            )
+        ]
+    return _picture(record, DRIVERS, "what drives the decisions, by group")
 
 
 def _served(record: Record) -> list[Block]:

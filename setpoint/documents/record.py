@@ -20,6 +20,7 @@ from setpoint.domain.record import RECORD, TrainingRecord, project_differs
 from setpoint.domain.windows import WindowRecord
 from setpoint.errors import SetpointError, StateError
 from setpoint.report.events import public
+from setpoint.stages.gates.pictures import PICTURES
 from setpoint.stages.signed import own_bundle
 from setpoint.workspace import Workspace
 
@@ -52,6 +53,7 @@ class Record:
         incidents: All of them.
         artifacts: Paths of what its run keeps.
         quarantined: Batches that were refused and wait for a person.
+        pictures: Of the verdict of its gates, by path among the artifacts; as PNG.
     """
 
     project: Project
@@ -69,6 +71,7 @@ class Record:
     incidents: tuple[Incident, ...]
     artifacts: tuple[str, ...]
     quarantined: int
+    pictures: Mapping[str, bytes]
 
     @property
     def subject(self) -> str:
@@ -224,6 +227,7 @@ def read_record(workspace: Workspace, version: str) -> Record:
     audit = sealing.vouched(workspace)
     state, registry = workspace.state, workspace.registry
     project, unread, digest = _trained_with(workspace, version)
+    artifacts = _artifacts(workspace, version)
     return Record(
         project=project,
         today=workspace.project,
@@ -238,8 +242,11 @@ def read_record(workspace: Workspace, version: str) -> Record:
         audit=audit,
         windows=tuple(state.windows()),
         incidents=tuple(state.incidents()),
-        artifacts=_artifacts(workspace, version),
+        artifacts=artifacts,
         quarantined=len(quarantined(workspace)),
+        pictures={
+            path: registry.read_attached(version, path) for path in PICTURES if path in artifacts
+        },
     )
 
 

@@ -18,7 +18,7 @@ from setpoint.domain.ledger import Entry
 from setpoint.domain.markdown import one_line
 from setpoint.errors import ReleaseError
 from setpoint.stages import respond, sealing
-from setpoint.stages.publish import Candidate
+from setpoint.stages.publish import PLOTS, Candidate
 from setpoint.stages.signed import vouched_entry
 from setpoint.workspace import Workspace
 
@@ -257,6 +257,7 @@ def evidence(workspace: Workspace, request: Request) -> str:
         f"| {one_line(str(f['reason']))} |"
         for f in entry.evidence["verdict"]["findings"]
     ]
+    run = entry.evidence.get("mlflow_run")
     said = [f"- {one_line(v.who)} approved: {one_line(v.note)}" for v in request.voices]
     return "\n".join(
         [
@@ -269,6 +270,7 @@ def evidence(workspace: Workspace, request: Request) -> str:
             "|---|---|---|---|---|---|",
             *rows,
             "",
+            *([f"Pictures: {PLOTS} among the artifacts of MLflow run {run}", ""] if run else []),
             *said,
         ]
     )

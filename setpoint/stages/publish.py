@@ -42,6 +42,9 @@ from setpoint.stages.maturity import reference
 from setpoint.stages.train import Training
 from setpoint.workspace import Workspace
 
+PLOTS = "plots"
+"""Where the pictures of a version are among the artifacts of its run."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -265,7 +268,7 @@ def _record(
             metrics=metrics,
             tags=tags,
             files={
-                "plots": plots,
+                PLOTS: plots,
                 "search": tried,
                 "project": declared,
                 "record": made_from,

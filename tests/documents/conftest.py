@@ -8,6 +8,7 @@ import pytest
 
 from setpoint.documents.record import Record, read_record
 from setpoint.domain.outcome import Verdict
+from setpoint.stages.gates.pictures import keep_pictures
 from setpoint.stages.gates.run import record_verdict, run_gates
 from setpoint.stages.ingest import ingest
 from setpoint.stages.publish import Candidate, publish
@@ -56,4 +57,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     candidate = publish(workspace, training, snapshot, "first")
     verdict = run_gates(workspace, candidate, training, "first")
     record_verdict(workspace, candidate, verdict, "first")
+    folder = tmp_path_factory.mktemp("pictures")
+    keep_pictures(workspace, candidate, training, verdict, folder)
     return Made(workspace, candidate, verdict)

@@ -10,6 +10,7 @@ import pytest
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.errors import TrainingError, ValidationFailed
+from setpoint.stages.gates.pictures import PICTURES
 from setpoint.workspace import Workspace, open_workspace
 from tests.stages.small import deliver as put
 from tests.stages.small import make_frame, serve
@@ -52,6 +53,9 @@ def test_a_refused_candidate_ends_the_run_refused_and_the_reason_is_in_the_ui(
     card = workspace.registry.read_attached("v1", "documents/model-card.md").decode()
     assert "refused: " in card and "0.999" in card
     assert "documents/datasheet.html" in workspace.registry.attached("v1", "documents")
+    assert set(PICTURES) <= set(workspace.registry.attached("v1", "plots"))
+    for key in ("gates-verdict", "gates-drivers"):
+        assert any("data:image/png" in text for text in _artifacts(key))
 
 
 def test_each_declared_mitigation_is_tried_and_what_is_impossible_is_said_in_the_refusal(

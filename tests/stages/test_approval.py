@@ -30,7 +30,7 @@ FINDING = {"name": "ranking", "value": 0.7, "setpoint": 0.6, "sample": 500, "out
 
 def _made(folder: Path, text: str) -> Workspace:
     workspace, _, _ = two_versions(folder, text)
-    verdict = {"verdict": {"outcome": "passed", "findings": [FINDING]}}
+    verdict = {"verdict": {"outcome": "passed", "findings": [FINDING]}, "mlflow_run": "run"}
     workspace.state.record(T0, "accepted", "small/v2", verdict)
     return workspace
 
@@ -144,6 +144,7 @@ def test_the_evidence_shows_every_finding_and_the_entry_it_is_from(tmp_path: Pat
     shown = approval.evidence(workspace, request)
     assert "| ranking  | 0.7 | 0.6 | 500 | passed | bounds .65 to .75 |" in shown
     assert f"ledger entry {request.entry}" in shown
+    assert "plots among the artifacts of MLflow run run" in shown
 
 
 def test_words_of_a_person_cannot_look_like_evidence(tmp_path: Path) -> None:

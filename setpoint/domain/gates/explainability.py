@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,47 @@ WORTH = 1e-3
 """Share of the importance below which an input carries nothing."""
 SHOWN = 5
 """Groups told in a reason."""
+
+
+@dataclass(frozen=True)
+class GroupShares:
+    """What drives the decisions about one group.
+
+    Attributes:
+        group: The group.
+        sample: Explained rows that are of it.
+        shares: Share of the importance of each input, [d]; ``None`` under ``LEAST`` rows.
+    """
+
+    group: str
+    sample: int
+    shares: npt.NDArray[np.float64] | None
+
+    @property
+    def largest(self) -> float:
+        """Share of its largest driver; 0 where it is not judged."""
+        return 0.0 if self.shares is None else float(self.shares.max(initial=0.0))
+
+
+def shares_by_group(
+    values: npt.NDArray[np.float64], groups: npt.NDArray[Any]
+) -> tuple[list[GroupShares], list[GroupShares]]:
+    """Importance within each group.
+
+    Args:
+        values: Contributions of the explained rows, [n, d].
+        groups: Group of each, as text, [n].
+
+    Returns:
+        Groups that can be judged, the one with the largest driver first; and the small ones.
+    """
+    found = []
+    for group in sorted(set(groups.tolist())):
+        own = values[groups == group]
+        shares = importance(own) if len(own) >= LEAST else None
+        found.append(GroupShares(group, len(own), shares))
+    judged = sorted((g for g in found if g.shares is not None), key=lambda g: -g.largest)
+    return judged, [g for g in found if g.shares is None]
 
 
 def explainability_gate(
@@ -87,30 +128,26 @@ def slice_gate(
         names: The inputs, [d].
         max_share: Largest share of one input in any group.
     """
-    top: dict[str, tuple[str, float, int]] = {}
-    small = []
-    for group in sorted(set(groups.tolist())):
-        own = values[groups == group]
-        if len(own) < LEAST:
-            small.append(f"{group} ({len(own)})")
-            continue
-        share = importance(own)
-        top[group] = (names[int(share.argmax())], float(share.max()), len(own))
-    note = f"; not judged, under {LEAST} explained rows: {', '.join(small)}" if small else ""
+    top, few = shares_by_group(values, groups)
+    small = ", ".join(f"{g.group} ({g.sample})" for g in few)
+    note = f"; not judged, under {LEAST} explained rows: {small}" if small else ""
     if not top:
         reason = f"no group has {LEAST} explained rows{note}"
         return not_measured("largest_driver", reason, outcome=Outcome.INCONCLUSIVE, slice=column)
-    told = sorted(top.items(), key=lambda item: -item[1][1])
-    value, sample = told[0][1][1], sum(n for _, _, n in top.values())
+    value, sample = top[0].largest, sum(g.sample for g in top)
     if value == 0:
         return not_measured("largest_driver", "no input explains anything", slice=column)
-    text = ", ".join(f"{group}: {name} {share:.2f}" for group, (name, share, _) in told[:SHOWN])
-    more = f" and {len(told) - SHOWN} more groups" if len(told) > SHOWN else ""
+    text = ", ".join(f"{g.group}: {_driver(g, names)} {g.largest:.2f}" for g in top[:SHOWN])
+    more = f" and {len(top) - SHOWN} more groups" if len(top) > SHOWN else ""
     outcome = Outcome.PASSED if value <= max_share else Outcome.FAILED
     return Finding(
         "largest_driver", outcome, value, max_share, "ceiling", sample, None,
         f"{text}{more}{note}", slice=column,
     )  # fmt: skip
+
+
+def _driver(group: GroupShares, names: Sequence[str]) -> str:
+    return "" if group.shares is None else names[int(group.shares.argmax())]
 
 
 def agreement_gate(

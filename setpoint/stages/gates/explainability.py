@@ -16,6 +16,7 @@ from setpoint.domain.groups import crossed
 from setpoint.domain.proxies import Proxy, proxy
 from setpoint.domain.training import Rows
 from setpoint.stages.gates.case import Case
+from setpoint.stages.train import Training
 
 EXPLAINED = 500
 """Rows explained by SHAP, about a quarter of a second."""
@@ -25,12 +26,17 @@ MOVED = 500
 """Rows of which an input is moved, eleven values each."""
 
 
+def explained(training: Training) -> tuple[Rows, npt.NDArray[np.float64], float]:
+    """Rows that judge, their SHAP values [n, d], and the additivity error of these."""
+    rows = even_sample(training.split.judge, EXPLAINED)
+    return rows, *shap_values(training.model.pipeline, rows)
+
+
 def explainability_findings(case: Case) -> list[Finding]:
     """Importance of each input by SHAP, on rows that judge: of all, and within each group."""
     project = case.workspace.project
     rule, spec = project.gates.explainability, project.feature_spec()
-    rows = even_sample(case.rows, EXPLAINED)
-    values, gap = shap_values(case.training.model.pipeline, rows)
+    rows, values, gap = explained(case.training)
     shares = dict(zip(spec.names, importance(values).tolist(), strict=True))
     found = explainability_gate(
         shares,
