@@ -37,7 +37,7 @@ def verdict_figure(rows: Sequence[FindingRow], title: str) -> Figure:
     from matplotlib.figure import Figure
 
     lines = max(sum(1 + _told_below(row) for row in rows), 1)
-    tall = 1.35 + 0.27 * lines
+    tall = 1.2 + 0.27 * lines
     figure = Figure(figsize=(12.5, tall))
     axes = figure.add_axes((0.28, 0.15 / tall, 0.3, 0.27 * lines / tall))
     axes.set(xlim=(_LEFT, _RIGHT), ylim=(lines - 0.5, -0.5), yticks=[], xticks=[])

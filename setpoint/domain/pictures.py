@@ -94,13 +94,14 @@ def _finding_row(finding: Finding) -> FindingRow:
 def _scale(finding: Finding, bounds: tuple[float, float] | None) -> float | None:
     """Distance from the setpoint to either end of the axis; ``None`` where there is no axis.
 
-    As far as from the setpoint to zero, or as what is farthest from it where that is more.
+    As far as the farther bound of the interval, so that a narrow one near its setpoint is seen to
+    be off it. Without one as far as zero or the value, so that a value is seen as a part of it.
     """
     setpoint = finding.setpoint
     if setpoint is None or not math.isfinite(setpoint) or not finding.direction:
         return None
-    numbers = [x for x in (finding.value, *(bounds or ())) if x is not None and math.isfinite(x)]
-    return max([abs(setpoint), *(abs(x - setpoint) for x in numbers)]) or 1.0
+    numbers = [x for x in (finding.value, *(bounds or (0.0,))) if x is not None]
+    return max((abs(x - setpoint) for x in numbers if math.isfinite(x)), default=0.0) or 1.0
 
 
 def _place(number: float, finding: Finding, scale: float) -> float:

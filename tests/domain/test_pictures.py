@@ -40,9 +40,16 @@ def test_what_holds_its_setpoint_is_right_of_it_and_all_is_on_the_axis(
 
 def test_distances_within_a_row_are_in_proportion() -> None:
     row = _row(FLOOR)
-    assert row.value == pytest.approx(MIDDLE + 0.1)
-    assert row.interval == (pytest.approx(MIDDLE + 0.05), pytest.approx(MIDDLE + 0.2))
+    assert row.value == pytest.approx(MIDDLE + 0.25)
+    assert row.interval == (pytest.approx(MIDDLE + 0.125), pytest.approx(1.0))
     assert row.cells == ("0.6", "0.55 to 0.7", "≥ 0.5", "1,200", "0.05")
+
+
+def test_an_interval_fills_its_axis_and_a_value_alone_is_a_part_of_its_setpoint() -> None:
+    near = replace(FLOOR, value=0.87, setpoint=0.95, interval=(0.84, 0.9))
+    assert _row(near).interval == (0.0, pytest.approx(MIDDLE - 0.05 / 0.11 / 2))
+    alone = replace(FLOOR, value=0.6, setpoint=0.9, interval=None, direction="ceiling")
+    assert _row(alone).value == pytest.approx(MIDDLE + 0.3 / 0.9 / 2)
 
 
 def test_a_setpoint_of_zero_has_an_axis_too() -> None:
@@ -52,7 +59,7 @@ def test_a_setpoint_of_zero_has_an_axis_too() -> None:
 
 
 def test_an_infinite_bound_is_at_the_end_and_one_that_is_no_number_is_left_out() -> None:
-    assert _row(replace(FLOOR, interval=(-math.inf, 0.7))).interval == (0.0, pytest.approx(0.7))
+    assert _row(replace(FLOOR, interval=(-math.inf, 0.7))).interval == (0.0, pytest.approx(1.0))
     unknown = _row(replace(FLOOR, interval=(math.nan, 0.7)))
     assert unknown.interval is None and unknown.cells[1] == "" and unknown.value is not None
 
