@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from setpoint.adapters import sqlite_incidents, sqlite_ledger, sqlite_releases, sqlite_windows
@@ -28,6 +29,9 @@ _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
+_REMEMBER = (
+    "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
 Line = tuple[datetime, str, str, Mapping[str, Any]]
 """What the ledger is told: time, kind, subject, evidence."""
 
@@ -74,7 +78,14 @@ class StateStore(LedgerStore):
         with self._change() as db:
             return sqlite_incidents.open_or_renew(db, self.project, incident)
 
-    def move_incident(self, was: Incident, now: Incident, time: datetime, person: str = "") -> bool:
+    def move_incident(
+        self,
+        was: Incident,
+        now: Incident,
+        time: datetime,
+        person: str = "",
+        facts: Mapping[str, str] = MappingProxyType({}),
+    ) -> bool:
         """Write an incident's next status and say so in the ledger, both or neither.
 
         Evidence and attention stay as they are found, whatever ``now`` says of them.
@@ -84,12 +95,16 @@ class StateStore(LedgerStore):
             now: The same in its next status.
             time: When, for the ledger.
             person: Who did it, for the ledger; empty for the loop itself.
+            facts: Named facts that are kept with it: nobody sees the one without the others.
 
         Returns:
             False, and nothing is written, if it moved since it was read.
         """
         with self._change() as db:
-            return sqlite_incidents.move(db, was, now, time, person)
+            moved = sqlite_incidents.move(db, was, now, time, person)
+            if moved:
+                db.executemany(_REMEMBER, facts.items())
+            return moved
 
     def take_incident(self, incident_id: str, run: str) -> Incident | None:
         """Take up an open incident for a run.
@@ -292,11 +307,7 @@ class StateStore(LedgerStore):
     def remember(self, name: str, value: str) -> None:
         """Keep one named fact, e.g. the end of the last window that was watched."""
         with self._change() as db:
-            db.execute(
-                "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) "
-                "DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
+            db.execute(_REMEMBER, (name, value))
 
     def amend(
         self,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import brentq
 
 from setpoint.domain.bounds import proportion_bounds
@@ -132,6 +133,60 @@ def watch_errors(
         )
     raised = min(ratio * base, (base + 1) / 2)
     return Cusum(base, raised, threshold(base, raised, false_alarm_rows))
+
+
+def caught_up(
+    test: Cusum,
+    anew: Cusum,
+    errors: Any,
+    ripe: npt.NDArray[np.int64],
+    now: int,
+    *,
+    told: int | None,
+    stands: int,
+    between: int,
+) -> tuple[Cusum, int | None]:
+    """A test after rows of which some may have waited long to be judged.
+
+    An alarm is told at the look after its row is ripe and stands for a while; then the test begins
+    anew with the rows that this look did not have. Rows that waited are taken as if they had not:
+    an alarm of theirs that would be over stands no more, for nobody can act on it. Where the rise
+    went on, the test that began anew finds it in the rows since.
+
+    Args:
+        test: As the rows before left it.
+        anew: The test that begins where an alarm is over.
+        errors: Whether each row was an error, in order of ``ripe``, [n]; 0 or 1.
+        ripe: When each row could first be judged, microseconds, [n].
+        now: The look, microseconds like the rest.
+        told: When the alarm of ``test`` was told; ``None`` if it has none.
+        stands: For how long an alarm stands, > 0.
+        between: Time between two looks.
+
+    Returns:
+        The test, and when the alarm that stands was told, no later than ``now``; ``None`` if none
+        stands.
+
+    Raises:
+        DataError: An error is neither 0 nor 1, or ``told`` and ``test`` contradict each other.
+    """
+    if (told is None) != (test.alarm_at is None):
+        raise DataError(
+            "an alarm without the time when it was told, or the reverse",
+            where="caught_up",
+            fix="keep both together",
+        )
+    rest = np.asarray(errors)
+    while True:
+        after = test.after(rest)
+        if after.alarm_at is None:
+            return after, None
+        if told is None:
+            told = min(int(ripe[after.alarm_at - test.rows]) + between, now)
+        if now - told < stands:
+            return after, told
+        since = ripe >= told + stands - between
+        rest, ripe, test, told = rest[since], ripe[since], anew, None
 
 
 def rise_at(values: Any, least: int = 1) -> int:

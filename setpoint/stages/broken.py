@@ -20,16 +20,25 @@ from setpoint.workspace import Workspace
 
 NEWEST = 3
 """One part of so many of a window, its newest, shows a fault: it began at a moment."""
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 def spans(workspace: Workspace) -> list[Span]:
     """From when to when each fault lasted, the end exclusive; one that is open lasts for ever."""
     reach = workspace.project.watch.window / NEWEST
     return [
-        (one.opened_at - reach, one.closed_at or datetime.max.replace(tzinfo=UTC))
+        (one.opened_at - reach, one.closed_at or _FOR_EVER)
         for one in workspace.state.incidents()
         if one.cause == Cause.FAULT and not workspace.state.recall(sound(one.id))
     ]
+
+
+def undecided(workspace: Workspace) -> datetime | None:
+    """From when on a person has yet to say whether the data were broken; ``None``: nothing waits.
+
+    What judges each row once must not pass over these rows: they may be taken back.
+    """
+    return min((begin for begin, end in spans(workspace) if end == _FOR_EVER), default=None)
 
 
 def window_start(workspace: Workspace, now: datetime) -> datetime:

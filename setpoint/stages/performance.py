@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from setpoint.domain.arrivals import integers
 from setpoint.domain.bundle import Bundle
-from setpoint.domain.changes import Cusum, watch_errors
+from setpoint.domain.changes import Cusum, caught_up, watch_errors
 from setpoint.domain.features import MICROSECONDS
 from setpoint.domain.findings import Finding, Outcome, not_measured
 from setpoint.domain.gates.judged import Judged
@@ -19,6 +19,7 @@ from setpoint.domain.gates.setpoints import setpoint_finding
 from setpoint.domain.loss import LOSS, Reference, loss_a_day
 from setpoint.errors import DataError
 from setpoint.ports import DecisionLog, DecisionQuery
+from setpoint.stages.broken import undecided
 from setpoint.stages.coverage import label_times, selected
 from setpoint.stages.gates.performance import targets
 from setpoint.stages.groups import compared, groups_beside
@@ -32,6 +33,8 @@ LOSS_PARTS = (1.0, 0.5, 0.25)
 """Newest parts of the window of which a loss is looked for; they share its error rate."""
 MISSES = "misses"
 """Name of the finding that the rate of missed positives has risen."""
+_JUDGED = ("event_time", "action", "label", "label_known_at", "label_propensity")
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def performance(
@@ -118,70 +121,112 @@ def _misses(
     error_rate: float,
     rows: int,
 ) -> Finding:
-    """Goes on from look to look, row by row: a rise is found as soon as its rows are ripe."""
+    """Goes on from look to look, row by row: a rise is found as soon as its rows are ripe.
+
+    Each row is judged once, so no row is passed over that may yet have to be: while a fault is open
+    the test waits where its rows begin. Once a person has ended the fault it goes on there, with
+    these rows if they were right and without them if they were broken; ``changes.caught_up`` says
+    what becomes of an alarm of rows that waited. Nothing is lost by it: all rows since a fault
+    began are the fault's as long as it is open.
+    """
     version = bundle.manifest.version
     kept = bundle.profile.get("misses")
     if kept is None or not rows:
         why = "no decision is ripe" if kept else "the bundle says nothing of its misses in training"
         return not_measured(MISSES, why, outcome=Outcome.INCONCLUSIVE)
     try:
-        test, until = _test(workspace, version, now, kept, rows / error_rate)
+        anew = watch_errors(kept["missed"], kept["rows"], max(rows / error_rate, 2.0))
     except DataError as err:  # it missed so many in training that no rise can be told
         return not_measured(MISSES, err.what, outcome=Outcome.INCONCLUSIVE)
-    fresh = ripe_decisions(workspace, log, DecisionQuery(start=until, version=version), now)
+    was = _recalled(workspace, version, anew)
+    fault, ripe = undecided(workspace), now - workspace.project.label_age
+    until = ripe if fault is None else min(ripe, fault)
+    until = until if was.until is None else max(until, was.until)
+    after = _after(workspace, log, version, anew, was, until, now)
+    said = {"test": asdict(after.test), "until": until.isoformat(), "alarmed": None}
+    if after.alarmed is not None:
+        said["alarmed"] = after.alarmed.isoformat()
+    workspace.state.remember(f"misses:{version}", json.dumps(said))
+    return _finding(after, error_rate, None if fault is None or until >= ripe else fault)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The test, up to which event time it has seen decisions, and when its alarm was told."""
+
+    test: Cusum
+    until: datetime | None
+    alarmed: datetime | None
+
+
+def _recalled(workspace: Workspace, version: str, anew: Cusum) -> _Seen:
+    """As the look before left it."""
+    text = workspace.state.recall(f"misses:{version}")
+    if text is None:
+        return _Seen(anew, None, None)
+    known = json.loads(text)
+    since = known["alarmed"]
+    return _Seen(
+        Cusum(**known["test"]),
+        datetime.fromisoformat(known["until"]),
+        datetime.fromisoformat(since) if since else None,
+    )
+
+
+def _after(
+    workspace: Workspace,
+    log: DecisionLog,
+    version: str,
+    anew: Cusum,
+    was: _Seen,
+    until: datetime,
+    now: datetime,
+) -> _Seen:
+    """After the ripe decisions up to ``until``; an alarm stands for a window."""
+    query = DecisionQuery(start=was.until, end=until, version=version, columns=_JUDGED)
+    fresh = ripe_decisions(workspace, log, query, now)
     acted = acted_by_score(fresh, workspace.project.actions.positive)
     missed = (fresh["label"].to_numpy() == 1) & ~acted
-    after = test.after(missed)
-    ripe = now - workspace.project.label_age
-    alarmed = after.alarm_at is not None
-    unseen = Outcome.PASSED if after.rows >= after.delay else Outcome.INCONCLUSIVE
-    began = now if test.alarm_at is None else _alarmed(workspace, version)
-    seen = {"test": asdict(after), "until": ripe.isoformat(), "alarmed": None}
-    if alarmed and began is not None:
-        seen["alarmed"] = began.isoformat()
-    workspace.state.remember(f"misses:{version}", json.dumps(seen))
+    look = _micros(now)
+    test, told = caught_up(
+        was.test,
+        anew,
+        missed,
+        integers(fresh["event_time"]) + workspace.project.label_age // _MICROSECOND,
+        look,
+        told=None if was.alarmed is None else _micros(was.alarmed),
+        stands=workspace.project.watch.window // _MICROSECOND,
+        between=workspace.project.watch.every // _MICROSECOND,
+    )
+    return _Seen(test, until, None if told is None else now - (look - told) * _MICROSECOND)
+
+
+def _finding(seen: _Seen, error_rate: float, waits: datetime | None) -> Finding:
+    """What the test says; without an alarm nothing is proven of rows that wait since ``waits``."""
+    test, alarmed = seen.test, seen.alarmed is not None
+    short = test.rows < test.delay
     reason = (
-        f"evidence {after.evidence:.2f} of {after.threshold:.2f} for a rate of "
-        f"{after.raised:.3%} instead of {after.base:.3%}"
+        f"evidence {test.evidence:.2f} of {test.threshold:.2f} for a rate of "
+        f"{test.raised:.3%} instead of {test.base:.3%}"
     )
     if alarmed:
-        reason = f"it rose {after.rows - after.since:,} rows ago; {reason}"
-    elif unseen != Outcome.PASSED:
-        reason = f"{after.rows:,} rows, {after.delay:,.0f} needed to see it; {reason}"
+        reason = f"it rose {test.rows - test.since:,} rows ago; {reason}"
+    elif waits is not None:
+        reason = f"decisions since {waits:%Y-%m-%d %H:%M} wait for the end of a fault; {reason}"
+    elif short:
+        reason = f"{test.rows:,} rows, {test.delay:,.0f} needed to see it; {reason}"
+    unseen = Outcome.INCONCLUSIVE if short or waits is not None else Outcome.PASSED
     return Finding(
         MISSES,
         Outcome.FAILED if alarmed else unseen,
-        after.evidence,
-        after.threshold,
+        test.evidence,
+        test.threshold,
         "ceiling",
-        after.rows,
+        test.rows,
         error_rate,
         reason,
     )
 
 
-def _test(
-    workspace: Workspace,
-    version: str,
-    now: datetime,
-    kept: dict[str, int],
-    false_alarm_rows: float,
-) -> tuple[Cusum, datetime | None]:
-    """The test as the look before left it, and up to when it has seen decisions.
-
-    An alarm stands for a window; then the test begins anew, so that it can be over.
-    """
-    fresh = watch_errors(kept["missed"], kept["rows"], max(false_alarm_rows, 2.0))
-    text = workspace.state.recall(f"misses:{version}")
-    if text is None:
-        return fresh, None
-    known = json.loads(text)
-    alarmed = _alarmed(workspace, version)
-    over = alarmed is not None and now - alarmed >= workspace.project.watch.window
-    return fresh if over else Cusum(**known["test"]), datetime.fromisoformat(known["until"])
-
-
-def _alarmed(workspace: Workspace, version: str) -> datetime | None:
-    text = workspace.state.recall(f"misses:{version}")
-    since = json.loads(text)["alarmed"] if text else None
-    return datetime.fromisoformat(since) if since else None
+def _micros(moment: datetime) -> int:
+    return round(moment.timestamp() * MICROSECONDS)

@@ -273,12 +273,12 @@ def by_person(
         workspace.state.remember(f"attempts:{incident.id}", "0")
         workspace.state.remember(f"retry_after:{incident.id}", now.isoformat())
         moved = replace(moved, severity=Severity.HIGH)
-    if not workspace.state.move_incident(incident, moved, now, person):
+    # with the end, not after it: a look in between would pass over these rows for good
+    facts = {broken.sound(incident.id): now.isoformat()} if sound else {}
+    if not workspace.state.move_incident(incident, moved, now, person, facts):
         raise StateError(
             f"{incident_id} has moved meanwhile", where="incidents", fix="look at it again"
         )
-    if sound:
-        workspace.state.remember(broken.sound(incident.id), now.isoformat())
     return moved
 
 

@@ -279,3 +279,11 @@ def test_a_file_cut_in_half_is_a_state_error(store: StateStore) -> None:
     store.path.write_bytes(data[: len(data) // 2 // 4096 * 4096 - 100])
     with pytest.raises(StateError, match="not a usable state database"):
         StateStore(store.path, "cards")
+
+
+def test_facts_are_kept_with_the_move_of_an_incident_or_not_at_all(store: StateStore) -> None:
+    opened, _ = store.open_incident(_incident())
+    ended = opened.move(Status.RESOLVED, at=NOW)
+    assert store.move_incident(opened, ended, NOW, facts={"first": "1"})
+    assert not store.move_incident(opened, ended, NOW, facts={"first": "2", "second": "2"})
+    assert (store.recall("first"), store.recall("second")) == ("1", None)

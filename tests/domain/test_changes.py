@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.domain.changes import Cusum, rise_at, threshold, watch_errors
+from setpoint.domain.changes import Cusum, caught_up, rise_at, threshold, watch_errors
 from setpoint.errors import DataError
 
 ERRORS = st.lists(st.booleans(), max_size=120)
@@ -135,3 +135,58 @@ def test_both_sides_of_a_rise_have_as_many_rows_as_are_wanted(
 )
 def test_what_never_rose_is_dated_as_early_as_can_be(values: Any) -> None:
     assert rise_at(values, 10) == 10
+
+
+HOUR = 3600 * 10**6
+
+
+@given(
+    st.lists(st.booleans(), max_size=60),
+    st.integers(1, 5),
+    st.integers(0, 60),
+    st.integers(0, 30),
+)
+def test_rows_that_waited_leave_the_test_as_if_each_had_been_judged_when_it_was_ripe(
+    errors: list[bool], stands: int, waited_from: int, waited: int
+) -> None:
+    anew = Cusum(0.3, 0.6, 1.5)
+    ripe = np.arange(len(errors)) // 2 * HOUR
+
+    def looks(at: list[int]) -> tuple[Cusum, int | None]:
+        test, told, seen = anew, None, 0
+        for now in at:
+            new = int(np.searchsorted(ripe, now))
+            piece = slice(seen, new)
+            test, told = caught_up(
+                test, anew, errors[piece], ripe[piece], now,
+                told=told, stands=stands * HOUR, between=HOUR,
+            )  # fmt: skip
+            seen = new
+        return test, told
+
+    every = [HOUR * i for i in range(1, len(errors) // 2 + 2)]
+    paused = [at for at in every[:-1] if not waited_from <= at // HOUR < waited_from + waited]
+    one, told = looks([*paused, every[-1]])
+    other, told_at_once = looks(every)
+    assert (told, one.alarm_at, one.rows) == (told_at_once, other.alarm_at, other.rows)
+    assert one.evidence == pytest.approx(other.evidence, abs=1e-9)
+
+
+def test_an_alarm_of_rows_that_waited_stands_only_for_what_is_left_of_its_time() -> None:
+    anew = Cusum(0.1, 0.3, 4.0)
+    errors = [True] * 8 + [False] * 40
+    ripe = np.arange(len(errors)) * HOUR
+    outcome = [
+        caught_up(
+            anew, anew, errors, ripe, 50 * HOUR, told=None, stands=stands * HOUR, between=HOUR
+        )
+        for stands in (40, 50)
+    ]
+    assert [told for _, told in outcome] == [None, 4 * HOUR]
+    assert (outcome[0][0].alarm_at, outcome[1][0].alarm_at) == (None, 3)
+
+
+def test_an_alarm_and_when_it_was_told_belong_together() -> None:
+    anew = Cusum(0.1, 0.3, 4.0)
+    with pytest.raises(DataError, match="without the time"):
+        caught_up(anew, anew, [], np.zeros(0, np.int64), 5, told=3, stands=1, between=1)

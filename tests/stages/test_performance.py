@@ -11,7 +11,9 @@ import pytest
 
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.findings import Finding, Outcome
+from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.ports import Decision, Label
+from setpoint.stages import respond
 from setpoint.stages.estimates import estimates
 from setpoint.stages.ingest import current, ingest
 from setpoint.stages.performance import performance
@@ -89,6 +91,7 @@ def served(trained: Served) -> Served:
     trained.workspace.decisions.forget(T0 + 99 * DAY)
     with sqlite3.connect(trained.workspace.state.path) as state:
         state.execute("DELETE FROM facts WHERE name LIKE 'misses:%'")
+        state.execute("DELETE FROM incidents")
     return trained
 
 
@@ -138,6 +141,75 @@ def test_an_alarm_of_misses_is_over_a_window_later_if_they_are_rare_again(served
         states.append(served.look(now)["misses"].outcome)
     assert Outcome.FAILED in states
     assert states[-1] == Outcome.PASSED
+
+
+def _fault(served: Served, opened_at: datetime) -> Incident:
+    finding = Finding("fault", Outcome.FAILED, 0.5, 0.25, "ceiling", 500, 0.001, "in cents")
+    version = served.bundle.manifest.version
+    fault = Incident(
+        "", Cause.FAULT, Severity.HIGH, Status.NEEDS_PERSON, opened_at, version, (finding,)
+    )
+    return served.workspace.state.open_incident(fault)[0]
+
+
+def _claimed(served: Served, missed: list[float], end: str) -> list[Finding]:
+    """Looks a day, where the data of day 6 on are claimed broken on day 8 and ended on day 16."""
+    found, fault = [], None
+    for day, share in enumerate(missed):
+        now = served.day(day, share)
+        if day == 8 and end != "never claimed":
+            fault = _fault(served, T0 + 8 * DAY)
+        if day == 16 and fault is not None:
+            if end == "sound":
+                respond.by_person(served.workspace, fault.id, "a sale", retry=False, sound=True)
+            else:
+                ended = fault.move(Status.RESOLVED, at=T0 + 16 * DAY)
+                served.workspace.state.move_incident(fault, ended, now)
+        found.append(served.look(now)["misses"])
+    return found
+
+
+@pytest.mark.parametrize("missed", [[0.0] * 18, [0.0] * 11 + [1.0] * 7], ids=["calm", "rising"])
+def test_rows_of_a_fault_that_was_taken_back_are_judged_once_as_if_it_had_never_been(
+    served: Served, missed: list[float]
+) -> None:
+    taken_back = _claimed(served, missed, "sound")
+    assert {f.sample for f in taken_back[8:16]} == {7 * A_DAY, 0}, "it waits, then nothing is ripe"
+    assert {f.outcome for f in taken_back[8:16]} == {Outcome.INCONCLUSIVE}
+    assert "wait for the end of a fault" in taken_back[9].reason
+    with sqlite3.connect(served.workspace.state.path) as state:
+        state.execute("DELETE FROM facts WHERE name LIKE 'misses:%'")
+    plain = _claimed(served, missed, "never claimed")
+    for one, other in zip(taken_back[16:], plain[16:], strict=True):
+        assert (one.sample, one.outcome) == (other.sample, other.outcome)
+        assert one.value == pytest.approx(other.value)
+        assert one.outcome == (Outcome.FAILED if missed[-1] else Outcome.PASSED)
+
+
+def test_rows_of_a_fault_that_was_mended_are_passed_over_once_it_is(served: Served) -> None:
+    found = _claimed(served, [0.0] * 7 + [1.0] * 9 + [0.0] * 3, "mended")
+    assert found[-1].outcome == Outcome.PASSED
+    assert found[-1].sample == found[8].sample + 2 * A_DAY
+
+
+def test_a_rise_that_was_over_long_before_its_fault_was_taken_back_opens_nothing(
+    served: Served,
+) -> None:
+    missed = [0.0] * 7 + [1.0] * 2 + [0.0] * 10
+    assert Outcome.FAILED not in {f.outcome for f in _claimed(served, missed, "sound")}
+    assert served.look(T0 + len(missed) * DAY)["misses"].outcome == Outcome.PASSED
+    with sqlite3.connect(served.workspace.state.path) as state:
+        state.execute("DELETE FROM facts WHERE name LIKE 'misses:%'")
+    plain = _claimed(served, missed, "never claimed")
+    assert Outcome.FAILED in {f.outcome for f in plain}, "it was a rise"
+
+
+def test_a_clock_that_goes_back_has_no_row_judged_twice(served: Served) -> None:
+    for day in range(5):
+        now = served.day(day, missed=0.0)
+    whole = served.look(now)["misses"]
+    served.look(now - 3 * DAY)
+    assert served.look(now)["misses"] == whole
 
 
 def test_setpoint_loss_and_fairness_are_judged_on_the_same_ripe_rows(served: Served) -> None:
