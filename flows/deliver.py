@@ -42,7 +42,7 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
     """The pipeline, as part of whatever flow calls it; judged on rows from ``since`` on."""
     access.check_service(workspace, "train", "deliver")
     snapshot = data.take_in(workspace)
-    triggers.trained(workspace)
+    triggers.trained(workspace, snapshot)
     rows, known = training.assemble(workspace, None, snapshot)
     trained = training.fit(workspace, rows, known, since)
     candidate = training.publish(workspace, trained, snapshot, cause)

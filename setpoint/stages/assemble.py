@@ -59,7 +59,7 @@ def history(
         StateError: A snapshot is not signed, or was altered.
     """
     events, labels = snapshot(workspace, at, verified=verified)
-    now = _present(workspace, events, labels) if now is None else now
+    now = present(workspace, events, labels) if now is None else now
     return as_known(workspace, events, labels, now, tuple(spans(workspace)))
 
 
@@ -106,7 +106,7 @@ def as_known(
     return History(events, labels, now, broken)
 
 
-def _present(workspace: Workspace, events: pa.Table, labels: pa.Table) -> datetime:
+def present(workspace: Workspace, events: pa.Table, labels: pa.Table) -> datetime:
     """The last event or label, but no later than the clock: one absurd time moves nothing.
 
     Data end where deliveries end, so the clock alone would count rows as complete whose labels
@@ -151,7 +151,7 @@ def training_rows(workspace: Workspace, known: History, spec: FeatureSpec | None
 
     project = workspace.project
     spec = spec or project.feature_spec()
-    label, _ = _labels_of(known, project.data.event_id)
+    label, _ = labels_of(known, project.data.event_id)
     if project.target.unlabelled == "negative":
         label = pc.fill_null(label, pa.scalar(0, pa.int8()))
     ripe = pc.less_equal(
@@ -215,7 +215,7 @@ def final_labels(workspace: Workspace, known: History) -> tuple[pa.ChunkedArray,
     An event that counts as negative for want of a label counts so from the label delay on.
     """
     project = workspace.project
-    label, told = _labels_of(known, project.data.event_id)
+    label, told = labels_of(known, project.data.event_id)
     if project.target.unlabelled == "negative":
         ripe = pc.add(known.events[project.data.event_time], pa.scalar(project.target.delay))
         told = pc.if_else(pc.is_valid(label), told, ripe)
@@ -223,7 +223,7 @@ def final_labels(workspace: Workspace, known: History) -> tuple[pa.ChunkedArray,
     return label, told
 
 
-def _labels_of(known: History, event_id: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+def labels_of(known: History, event_id: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     """Label of each event and when it became known, null where unknown; the newest of several."""
     newest_first = pc.sort_indices(known.labels["known_at"])[::-1]
     order = known.labels.take(newest_first)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from setpoint.domain.follow_up import PREFIX
-from setpoint.stages import follow_up
+from setpoint.stages import follow_up, fresh_labels
+from setpoint.stages.ingest import Ingested
 from setpoint.workspace import Workspace
 
 LABELS = "labelled batch"
@@ -73,9 +74,9 @@ def take(workspace: Workspace, cause: str) -> Start | None:
     return Start()
 
 
-def trained(workspace: Workspace) -> None:
-    """Count labels from here on: all that are there now are in a training."""
-    workspace.state.remember(_LABELS_KNOWN, str(_labels(workspace)))
+def trained(workspace: Workspace, snapshot: Ingested) -> None:
+    """Count labels from here on: those of this snapshot are in a training."""
+    workspace.state.remember(_LABELS_KNOWN, fresh_labels.learned(workspace, snapshot))
 
 
 def _told(cause: str) -> str:
@@ -87,9 +88,6 @@ def _labels_due(workspace: Workspace) -> bool:
         return False  # another cannot begin beside it
     wanted = workspace.project.train.labelled_batch
     known = workspace.state.recall(_LABELS_KNOWN)
-    return None not in (wanted, known) and _labels(workspace) - int(known or 0) >= (wanted or 0)
-
-
-def _labels(workspace: Workspace) -> int:
-    newest = workspace.snapshots("labels").latest()
-    return 0 if newest is None else newest.rows
+    if wanted is None or known is None:
+        return False
+    return fresh_labels.are_there(workspace, known, wanted)

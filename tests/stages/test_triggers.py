@@ -13,9 +13,8 @@ from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
 from setpoint.stages import follow_up, triggers
-from setpoint.stages.ingest import ingest
 from setpoint.workspace import StreamClock, Workspace
-from tests.stages.small import APART, T0, deliver, make_frame, make_workspace
+from tests.stages.small import APART, T0, make_workspace
 
 TEXT = APART.replace("trials: 1", "trials: 1, labelled_batch: 100") + "respond: {follow_ups: 2}\n"
 SINCE = T0 - timedelta(days=9)
@@ -70,28 +69,6 @@ def test_nothing_is_trained_beside_a_release_that_waits_for_a_person(workspace: 
     assert triggers.take(workspace, "follow-up of small-1") is None
     workspace.state.save_release(replace(held, stage=Stage.ROLLED_BACK, settled=True))
     assert len(_wait_for(workspace, 3)) == 1
-
-
-def test_new_labels_start_a_training_once_there_are_as_many_as_declared(
-    workspace: Workspace,
-) -> None:
-    frame = make_frame(400)
-    labels = frame[["id", "bad"]].assign(known_at=frame["at"] + timedelta(hours=5))
-    deliver(workspace, "1.parquet", frame.drop(columns="bad"))
-    deliver(workspace, "1.parquet", labels.iloc[:100], "labels")
-    ingest(workspace)
-    assert triggers.due(workspace, T0) == [], "nothing was ever trained"
-    triggers.trained(workspace)
-    deliver(workspace, "2.parquet", labels.iloc[100:199], "labels")
-    ingest(workspace)
-    assert triggers.due(workspace, T0) == []
-    assert triggers.take(workspace, triggers.LABELS) is None
-    deliver(workspace, "3.parquet", labels.iloc[199:200], "labels")
-    ingest(workspace)
-    assert triggers.due(workspace, T0) == [triggers.LABELS]
-    assert triggers.take(workspace, triggers.LABELS) is not None
-    triggers.trained(workspace)
-    assert triggers.due(workspace, T0) == []
 
 
 @pytest.mark.parametrize("cause", ["manual", "schedule", "first"])
