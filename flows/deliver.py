@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State, StateType
 
 from flows.release import walk
 from setpoint.domain.findings import Outcome, Verdict
 from setpoint.domain.rollout import Stage
 from setpoint.stages import access, mitigate, triggers
+from setpoint.stages.ingest import Ingested
 from setpoint.stages.publish import Candidate
 from setpoint.stages.train import Training
 from setpoint.workspace import Workspace, open_workspace
@@ -42,21 +43,8 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
     """The pipeline, as part of whatever flow calls it; judged on rows from ``since`` on."""
     access.check_service(workspace, "train", "deliver")
     snapshot = data.take_in(workspace)
-    triggers.trained(workspace, snapshot)
-    rows, known = training.assemble(workspace, None, snapshot)
-    trained = training.fit(workspace, rows, known, since)
-    candidate = training.publish(workspace, trained, snapshot, cause)
-    training.prepare_fallback(workspace, trained, snapshot)
-
-    def judged(one: Training, made: Candidate) -> mitigate.Judged:
-        return mitigate.Judged(one, made, gates.run_gates(workspace, made, one, cause))
-
-    best = mitigate.until_fair(
-        workspace,
-        judged(trained, candidate),
-        partial(training.mitigate, workspace.project),
-        lambda one: judged(one, training.publish(workspace, one, snapshot, cause)),
-    )
+    with triggers.learning(workspace, snapshot, str(runtime.flow_run.id)):
+        best = _candidate(workspace, snapshot, cause, since)
     candidate, verdict = best.candidate, best.verdict
     if verdict.outcome != Outcome.PASSED:
         return Delivery(candidate, verdict, None, best.reason)
@@ -66,6 +54,26 @@ def deliver_once(workspace: Workspace, cause: str, since: datetime | None = None
         return Delivery(candidate, verdict, Stage.HELD, told)
     ended = walk(workspace, candidate.version, cause)
     return Delivery(candidate, verdict, ended.stage, ended.reason)
+
+
+def _candidate(
+    workspace: Workspace, snapshot: Ingested, cause: str, since: datetime | None
+) -> mitigate.Judged:
+    """Trained and judged; a fairer one where only that was missing."""
+    rows, known = training.assemble(workspace, None, snapshot)
+    trained = training.fit(workspace, rows, known, since)
+    candidate = training.publish(workspace, trained, snapshot, cause)
+    training.prepare_fallback(workspace, trained, snapshot)
+
+    def judged(one: Training, made: Candidate) -> mitigate.Judged:
+        return mitigate.Judged(one, made, gates.run_gates(workspace, made, one, cause))
+
+    return mitigate.until_fair(
+        workspace,
+        judged(trained, candidate),
+        partial(training.mitigate, workspace.project),
+        lambda one: judged(one, training.publish(workspace, one, snapshot, cause)),
+    )
 
 
 @flow(name="deliver", persist_result=False)

@@ -12,19 +12,29 @@ from prefect.client.schemas.objects import State, StateType
 from setpoint.domain.findings import Verdict
 from setpoint.domain.rollout import Stage
 from setpoint.errors import SetpointError
-from setpoint.stages import approval, online, oversight, refusals, release, retention, sealing
+from setpoint.stages import (
+    approval,
+    online,
+    oversight,
+    refusals,
+    release,
+    retention,
+    sealing,
+    triggers,
+)
 from setpoint.stages import respond as stage
 from setpoint.workspace import Workspace, open_workspace
 from tasks import approving, notifying, releasing, watching
-from tasks.runs import is_dead
+from tasks.runs import is_dead, was_killed
 
 
 @flow(name="sweep", persist_result=False)
 def sweep() -> State[None]:
     """Put stops in force that the traffic does not follow, have releases walked on whose run died,
-    open again what a dead run had taken up, tell of everything that waits, drop events and
-    decisions that are kept no longer, tell the ledger what services refused, let incidents climb
-    that nobody looks after, tell people of them and seal the ledger.
+    open again what a dead run had taken up, count labels again whose training was killed, tell of
+    everything that waits, drop events and decisions that are kept no longer, tell the ledger what
+    services refused, let incidents climb that nobody looks after, tell people of them and seal the
+    ledger.
 
     One that fails keeps none of the others from being done; the run fails at its end.
     """
@@ -60,6 +70,7 @@ def _chores(workspace: Workspace) -> Iterator[Callable[[], object]]:
     now = workspace.clock.now()
     for incident in stage.waiting(workspace, now):
         yield partial(watching.emit, workspace, incident)
+    yield partial(triggers.given_back, workspace, was_killed)
     yield partial(watching.tell_due, workspace, now, again=True)
     yield partial(online.forget, workspace, now)
     yield partial(retention.forget, workspace, now)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +18,8 @@ LABELS = "labelled batch"
 AGAIN = timedelta(minutes=1)
 """Wall time until a training that was told twice is told a third time; twice as long each time."""
 _LABELS_KNOWN = "labels_trained"
+_LEARNING = "labels_training"
+_GIVEN_BACK = "labels_given_back"
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,60 @@ def take(workspace: Workspace, cause: str) -> Start | None:
     return Start()
 
 
-def trained(workspace: Workspace, snapshot: Ingested) -> None:
-    """Count labels from here on: those of this snapshot are in a training."""
+@contextmanager
+def learning(workspace: Workspace, snapshot: Ingested, run: str) -> Iterator[None]:
+    """A training on a snapshot until it is judged: labels are counted from here on.
+
+    One that comes to nothing has had its labels: they would fail it again. One that was killed has
+    not; ``given_back`` says what becomes of them.
+
+    Args:
+        workspace: The project.
+        snapshot: What it trains on.
+        run: Who trains, to be asked for later.
+    """
+    trained(workspace, snapshot, run)
+    try:
+        yield
+    except Exception:
+        workspace.state.remember(_LEARNING, "")
+        raise
+    workspace.state.remember(_LEARNING, "")
+
+
+def trained(workspace: Workspace, snapshot: Ingested, run: str = "") -> None:
+    """Count labels from here on: those of this snapshot are in a training.
+
+    Args:
+        workspace: The project.
+        snapshot: What is trained on.
+        run: Who trains, if it may be killed.
+    """
+    # what a run that was killed before it knew is still unknown
+    left = json.loads(workspace.state.recall(_LEARNING) or "{}")
+    before = left.get("known") or workspace.state.recall(_LABELS_KNOWN)
+    if run and before is not None:
+        workspace.state.remember(_LEARNING, json.dumps({"run": run, "known": before}))
     workspace.state.remember(_LABELS_KNOWN, fresh_labels.learned(workspace, snapshot))
+
+
+def given_back(workspace: Workspace, was_killed: Callable[[str], bool]) -> bool:
+    """Count the labels again whose training was killed: once, for what kills may kill again.
+
+    Args:
+        workspace: The project.
+        was_killed: Whether a run has ended without having come to an end.
+    """
+    text = workspace.state.recall(_LEARNING)
+    left = json.loads(text) if text else None
+    if left is None or not was_killed(left["run"]):
+        return False
+    again: bool = workspace.state.recall(_GIVEN_BACK) != left["known"]
+    if again:
+        workspace.state.remember(_GIVEN_BACK, left["known"])
+        workspace.state.remember(_LABELS_KNOWN, left["known"])
+    workspace.state.remember(_LEARNING, "")
+    return again
 
 
 def _told(cause: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,27 @@ def test_a_run_that_died_while_it_held_a_release_leaves_the_challenger_no_traffi
     in_force = workspace.router.current()
     assert in_force is not None and in_force.weights == {"v1": 100, "v2": 0}
     assert [e.kind for e in workspace.state.ledger()].count("release_held") == 1
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_labels_whose_training_was_killed_are_counted_again_unless_a_person_did_it(
+    workspace: Workspace, cancelled: bool
+) -> None:
+    run = _cancelled() if cancelled else DEAD
+    left = json.dumps({"run": run, "known": "7"})
+    for name, text in (("labels_trained", "9"), ("labels_training", left)):
+        workspace.state.remember(name, text)
+    _sweep()
+    assert workspace.state.recall("labels_trained") == ("9" if cancelled else "7")
+
+
+def _cancelled() -> str:
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelled
+
+    from flows.release import release
+
+    with get_client(sync_client=True) as client:
+        return str(
+            client.create_flow_run(release, parameters={"version": "v2"}, state=Cancelled()).id
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from setpoint.domain.findings import Finding, Outcome
 from setpoint.domain.incidents import Cause, Incident, Severity, Status
 from setpoint.domain.rollout import Rollout, Stage, plan
-from setpoint.errors import ValidationFailed
+from setpoint.errors import TrainingError, ValidationFailed
 from setpoint.ports import Label
 from setpoint.stages import respond, triggers
 from setpoint.stages.assemble import history, training_rows
@@ -188,4 +189,50 @@ def test_no_training_starts_beside_a_release_that_waits(workspace: Workspace) ->
     _told(workspace, "2", LABELS.iloc[200:300])
     held = Rollout("v2", "v1", plan("blue_green", shadowing=False), Stage.HELD)
     workspace.state.save_release(held)
+    assert not _due(workspace)
+
+
+def _killed(workspace: Workspace, run: str) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        triggers.learning(workspace, current(workspace), run),
+    ):
+        raise KeyboardInterrupt
+
+
+def test_labels_whose_training_was_killed_start_one_again_but_once(workspace: Workspace) -> None:
+    _told(workspace, "2", LABELS.iloc[200:300])
+    _killed(workspace, "r1")
+    assert not triggers.given_back(workspace, lambda run: False)
+    assert not _due(workspace), "it may go on"
+    assert triggers.given_back(workspace, lambda run: run == "r1")
+    assert _due(workspace)
+    assert not triggers.given_back(workspace, lambda run: True), "two sweeps"
+    _killed(workspace, "r2")
+    assert not triggers.given_back(workspace, lambda run: True), "what kills may kill again"
+    assert not _due(workspace)
+
+
+def test_labels_of_a_killed_training_are_not_lost_to_one_that_is_killed_after_it(
+    workspace: Workspace,
+) -> None:
+    _told(workspace, "2", LABELS.iloc[200:300])
+    _killed(workspace, "r1")
+    _killed(workspace, "r2")
+    assert triggers.given_back(workspace, lambda run: run == "r2")
+    assert _due(workspace)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_labels_of_a_training_that_ended_start_none_again(
+    workspace: Workspace, fails: bool
+) -> None:
+    _told(workspace, "2", LABELS.iloc[200:300])
+    with (
+        pytest.raises(TrainingError) if fails else nullcontext(),
+        triggers.learning(workspace, current(workspace), "r1"),
+    ):
+        if fails:
+            raise TrainingError("one class", where="rows", fix="wait")
+    assert not triggers.given_back(workspace, lambda run: True)
     assert not _due(workspace)
