@@ -1,7 +1,8 @@
 """How often do the gates with a limit pass, and fail, what is known to keep or break it?
 
-Each asks the gate itself about models that are well within its limit, exactly at it, and well
-beyond. Exactly at the limit no more may pass than the stated error rate, and no more may fail.
+Each asks the gate's own verdict about models that are well within its limit, exactly at it, and
+well beyond; of robustness the rows that change are drawn, and their count is judged. Exactly at the
+limit no more may pass than the stated error rate, and no more may fail.
 """
 
 from __future__ import annotations

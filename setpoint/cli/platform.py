@@ -43,6 +43,9 @@ def demo(
         ".setpoint/demo"
     ),
     keep: Annotated[bool, typer.Option(help="Leave the platform up to look at.")] = False,
+    reviewer: Annotated[
+        str, typer.Option(help="Who has read the example's project file and stands by it.")
+    ] = "",
 ) -> None:
     """Play the card world through the whole loop; ends non-zero if it did not do its job.
 
@@ -70,7 +73,7 @@ def demo(
     check_writable(summary)
     folder = root.absolute()
     try:
-        figures, workspace = run_demo(Script(seed, drift, strategy), folder, say)
+        figures, workspace = run_demo(Script(seed, drift, strategy), folder, say, reviewer)
     finally:
         if not keep:
             down(folder)

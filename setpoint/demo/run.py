@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from setpoint.adapters.prefect_api import PrefectApi
+from setpoint.config import read_login
 from setpoint.demo.observer import Say
 from setpoint.demo.player import Player
 from setpoint.demo.script import Script, event_time, prepare
 from setpoint.demo.summary import event_days, summarise
-from setpoint.documents import write_documents
+from setpoint.documents import assess, write_documents
 from setpoint.domain.findings import Outcome
 from setpoint.domain.world import World
 from setpoint.errors import PlatformError
@@ -19,6 +20,7 @@ from setpoint.platform import up
 from setpoint.report import daily_rate, write_report
 from setpoint.stages.gates.rebuild import REBUILD
 from setpoint.stages.replay import reached, replay
+from setpoint.stages.review import current, review
 from setpoint.workspace import StreamClock, Workspace
 
 
@@ -65,8 +67,16 @@ def _answered_from_the_record(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def run_demo(script: Script, root: Path, say: Say) -> tuple[dict[str, Any], Workspace]:
+def run_demo(
+    script: Script, root: Path, say: Say, reviewer: str = ""
+) -> tuple[dict[str, Any], Workspace]:
     """The whole demo; the platform is up when this returns or raises.
+
+    Args:
+        script: What is played.
+        root: State folder; emptied first.
+        say: Told what happens.
+        reviewer: Who has read the example's project file and stands by it; nobody if empty.
 
     Raises:
         SetpointError: A part of the platform does not start, or there is no first champion.
@@ -74,6 +84,8 @@ def run_demo(script: Script, root: Path, say: Say) -> tuple[dict[str, Any], Work
     say("setup", "writing the world's history", 0)
     workspace, world = prepare(script, root)
     StreamClock(workspace.state).advance(event_time(world, script.history))
+    if reviewer:
+        review(workspace, current(workspace), reviewer, "read before the demo", read_login())
     say("setup", "starting Prefect, its worker and the gateway", 0)
     ports = up(workspace, clock="stream", mlflow=False)
     say("setup", f"Prefect UI: http://127.0.0.1:{ports.prefect}", 0)
@@ -92,5 +104,7 @@ def run_demo(script: Script, root: Path, say: Say) -> tuple[dict[str, Any], Work
     marks = {n: d for n, d in played.days.items() if n in ("drift", "alarm", "healed")}
     write_report(root / "report.html", summary, series, marks, workspace.state.ledger())
     write_documents(workspace, root / "documents")
+    assessed = assess(workspace)
+    summary |= {"points": assessed.points, "maturity": assessed.level.number}
     (root / "summary.json").write_text(json.dumps(summary, indent=1), "utf-8")
     return summary, workspace

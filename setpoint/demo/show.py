@@ -48,6 +48,8 @@ def _told(figures: dict[str, Any], workspace: Workspace, keep: bool) -> Iterator
         f"from the record: {figures['champion']} {rebuilt}; "
         f"its decision {figures['decision']} {replayed}"
     )
+    score, level = f"{figures['points']:g} of 28 points", figures["maturity"]
+    yield f"assessed:     {score} of the ML Test Score, MLOps maturity level {level}"
     where = os.path.relpath(workspace.root)
     if keep:
         yield f"Prefect UI: http://127.0.0.1:{workspace.ports.prefect}"

@@ -263,7 +263,8 @@ def evidence(workspace: Workspace, request: Request) -> str:
         [
             f"## May {workspace.project.name}/{request.version} serve?",
             f"cause {one_line(request.cause)}, bundle `{request.bundle[:16]}`, "
-            f"ledger entry {entry.seq} `{entry.digest[:16]}`; until {request.expires_at:%Y-%m-%d %H:%M} UTC; "
+            f"ledger entry {entry.seq} `{entry.digest[:16]}`; "
+            f"until {request.expires_at:%Y-%m-%d %H:%M} UTC; "
             f"{request.people} of {request.wanted} people approved",
             "",
             "| finding | value | setpoint | rows | outcome | reason |",

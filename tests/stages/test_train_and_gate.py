@@ -18,13 +18,13 @@ from setpoint.domain.gates.setpoints import Target, setpoint_finding
 from setpoint.domain.holdout import spent_rate
 from setpoint.domain.training import Rows, TrainedModel
 from setpoint.errors import DataError
-from setpoint.stages.gates.beside import bundle_scores
+from setpoint.stages.gates.beside import Beside, bundle_scores, champion_beside
 from setpoint.stages.gates.case import Case
 from setpoint.stages.gates.champion import LOOKED, champion_findings
 from setpoint.stages.gates.fairness import fairness_findings
 from setpoint.stages.gates.performance import performance_findings
 from setpoint.stages.gates.robustness import robustness_findings
-from setpoint.stages.gates.run import record_verdict, run_gates
+from setpoint.stages.gates.run import JUDGING, record_verdict, run_gates
 from setpoint.stages.gates.slices import slices_findings
 from setpoint.stages.ingest import Ingested, ingest
 from setpoint.stages.publish import Candidate, publish
@@ -280,6 +280,21 @@ def test_a_declared_slice_is_judged_beside_the_champion(trained: Trained) -> Non
     # The same model twice costs the same everywhere.
     assert found.outcome == Outcome.PASSED and found.value == 0.0
     assert "worst of 2 slices: sex=" in found.reason
+
+
+def test_the_champion_is_scored_once_for_all_gates(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained.workspace.registry.point(CHAMPION, trained.candidate.version)
+    scored = []
+
+    def counted(*given: Workspace | Training) -> Beside:
+        scored.append(given)
+        return champion_beside(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("setpoint.stages.gates.case.champion_beside", counted)
+    run_gates(trained.workspace, trained.candidate, trained.training, "manual", JUDGING)
+    assert len(scored) == 1
 
 
 def test_a_refusal_is_written_to_the_ledger_with_its_evidence(trained: Trained) -> None:

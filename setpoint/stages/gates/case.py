@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from setpoint.domain.findings import Finding
@@ -43,3 +44,10 @@ class Case:
     def beside(self) -> Beside:
         """The version in service on those rows; scored once for all gates that ask."""
         return champion_beside(self.workspace, self.training)
+
+    def after(self, findings: Iterable[Finding]) -> Case:
+        """The case as the next gate sees it; what was scored stays scored."""
+        fresh = replace(self, found=(*self.found, *findings))
+        if "beside" in self.__dict__:
+            fresh.__dict__["beside"] = self.beside
+        return fresh

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -96,7 +95,7 @@ def run_gates(
         return Verdict((not_measured(SCORES, f"rows cannot be judged: {err}"),))
     case = Case(workspace, candidate, training, judged, cause, tuple(_scores(judged)))
     for gate in gates:
-        case = replace(case, found=(*case.found, *_asked(gate, case)))
+        case = case.after(_asked(gate, case))
     return Verdict(case.found, tuple(_undeclared(case, gates)))
 
 
