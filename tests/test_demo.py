@@ -80,12 +80,14 @@ def test_the_summary_that_is_shown_keeps_each_line_whole(
 ) -> None:
     figures = summarise(world, SCRIPT, _played(world, world.fraud == 1), COSTS, FLOOR)
     figures |= {"champion": "v2", "rebuilt": True, "decision": "t1", "replayed": False}
+    figures |= {"points": 27.5, "maturity": 4}
     figures |= {"seconds_to_alarm": 67.7, "event_time_to_alarm": 17.75, "retrainings": 1}
     where: Any = SimpleNamespace(root=tmp_path / ("deep" * 20))
     show_summary(figures, where, Console(highlight=False), keep=False)
     shown = capsys.readouterr().out.splitlines()
     assert "drift to alarm:              67.7 s   17.8 days of event time" in shown
     assert any(line.startswith("requests: ") and line.endswith("; 1 retraining") for line in shown)
+    assert any("27.5 of 28 points" in line and line.endswith("level 4") for line in shown)
     assert any(line.startswith("report: ") and line.endswith("summary.json") for line in shown)
 
 
@@ -100,7 +102,7 @@ def test_a_world_that_stays_has_one_part(world: World) -> None:
 def test_the_demo_of_a_strategy_has_a_project_file_that_releases_by_it(
     strategy: Strategy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop_once_written(script: Script, root: Path, _: Any) -> None:
+    def stop_once_written(script: Script, root: Path, *_: Any) -> None:
         prepare(replace(script, history=2, longest=1), root)
         raise PlatformError("written", where=str(root), fix="play it")
 
