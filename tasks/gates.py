@@ -27,11 +27,24 @@ def run_gates(
     """All gates; verdict, pictures, documents and bills are kept whether it opens or not."""
     verdict = gate.run_gates(workspace, candidate, training, cause)
     gate.record_verdict(workspace, candidate, verdict, cause)
-    with TemporaryDirectory() as folder:
-        for png in pictures.keep_pictures(workspace, candidate, training, verdict, Path(folder)):
-            show.picture(f"gates-{png.stem}", png, f"{candidate.version}: {verdict.outcome}")
+    _show_pictures(workspace, candidate, training, verdict)
     publish_documents(workspace, candidate.version)
     supply.keep_bills(workspace, candidate.version, datetime.now(UTC))
     show.verdict("gates", verdict, f"Gates for {candidate.version}")
     get_run_logger().info("gates for %s: %s", candidate.version, verdict.summary())
     return verdict
+
+
+def _show_pictures(
+    workspace: Workspace, candidate: Candidate, training: Training, verdict: Verdict
+) -> None:
+    with TemporaryDirectory() as folder:
+        try:
+            kept = pictures.keep_pictures(workspace, candidate, training, verdict, Path(folder))
+        except Exception:  # of whatever draws: the verdict stands, and is not kept from its release
+            get_run_logger().exception(
+                "there are no pictures of the verdict on %s", candidate.version
+            )
+            return
+        for png in kept:
+            show.picture(f"gates-{png.stem}", png, f"{candidate.version}: {verdict.outcome}")

@@ -225,5 +225,6 @@ def test_brackets_that_a_person_wrote_are_shown_as_they_are(project: Path) -> No
     workspace.state.record(T0, "reviewed", "small", {"by": "[/b]", "note": "[red]y [/]"})
     listed = CliRunner().invoke(app, ["incidents"])
     assert listed.exit_code == 0 and "[/x]" in listed.output
-    told = CliRunner().invoke(app, ["audit"], env={"COLUMNS": "200"})
-    assert "[/b]: [red]y [/]" in told.output
+    told = CliRunner().invoke(app, ["audit"])
+    # In a narrow terminal the cell is folded between words.
+    assert all(word in told.output for word in ("[/b]:", "[red]y", "[/]")), told.output

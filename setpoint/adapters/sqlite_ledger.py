@@ -168,7 +168,7 @@ def audited(
     """
 
     def look() -> Audit:
-        void, at = _revoked(db), partial(_row_at, db)
+        void, at = revoked(db), partial(_row_at, db)
         return audit(
             *(rows(db), at, seal_lines, project, check),
             revoked=void,
@@ -189,7 +189,13 @@ def _row_at(db: sqlite3.Connection, seq: int) -> Row | None:
     return found
 
 
-def _revoked(db: sqlite3.Connection) -> dict[str, str]:
+def first_signed(db: sqlite3.Connection) -> int | None:
+    """Number of the first entry with a signature; ``None`` if there is none."""
+    row = db.execute("SELECT seq FROM ledger WHERE signature != '' ORDER BY seq LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
+
+
+def revoked(db: sqlite3.Connection) -> dict[str, str]:
     """Time (ISO) from which a key is void, by the key's id."""
     found = {}
     for _, _, _, _, evidence, *_ in db.execute(f"{_ROWS} WHERE kind = ?", (REVOKED,)):

@@ -93,6 +93,16 @@ class LedgerStore:
         with self._connect() as db:
             return sqlite_ledger.entries_of(db, kinds)
 
+    def first_signed(self) -> int | None:
+        """Number of the first entry with a signature; ``None`` if there is none."""
+        with self._connect() as db:
+            return sqlite_ledger.first_signed(db)
+
+    def revoked_keys(self) -> dict[str, str]:
+        """Time (ISO) from which a key is void, by its id."""
+        with self._connect() as db:
+            return sqlite_ledger.revoked(db)
+
     def ledger(self) -> list[Entry]:
         """All entries, oldest first."""
         with self._connect() as db:

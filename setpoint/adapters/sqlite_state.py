@@ -335,6 +335,12 @@ class StateStore(LedgerStore):
                 sqlite_ledger.append(db, *line)
         return after
 
+    def swap(self, name: str, was: str, value: str) -> bool:
+        """Change a named fact if it still is what it was; whether it did."""
+        with self._change() as db:
+            query = "UPDATE facts SET value = ? WHERE name = ? AND value = ?"
+            return db.execute(query, (value, name, was)).rowcount == 1
+
     def recall(self, name: str) -> str | None:
         """A fact kept before."""
         with self._connect() as db:

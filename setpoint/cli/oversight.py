@@ -110,17 +110,16 @@ def review(
         told = f"{entry.evidence['by']} stands by {entry.evidence['project'][:16]}"
         console.print(f"{told}, ledger entry {entry.seq}", markup=False)
         return
-    found = reviews.current(workspace)
-    version, diff = reviews.changes(workspace)
-    if diff:
-        console.print(Syntax(diff, "diff", background_color="default", word_wrap=True))
+    read = reviews.reading(workspace)
+    if read.diff:
+        console.print(Syntax(read.diff, "diff", background_color="default", word_wrap=True))
     else:
-        console.print(f"equal to the project file of {version}")
-    word = reviews.standing_review(workspace, found)
+        console.print(f"equal to the project file of {read.version}")
+    word = reviews.standing_review(workspace, read.digest)
     said = "nobody has reviewed it"
     if word is not None:
         said = f"{word.evidence['by']} has reviewed it (ledger entry {word.seq})"
-    console.print(f"digest {found[:16]}; {said}", markup=False)
+    console.print(f"digest {read.digest[:16]}; {said}", markup=False)
 
 
 @app.command()

@@ -16,7 +16,6 @@ from setpoint.documents.record import (
     evidence_findings,
     read_record,
 )
-from setpoint.domain.bundle import read_bundle
 from setpoint.domain.ledger import Entry
 from setpoint.domain.outcome import Finding
 from setpoint.domain.windows import WindowRecord
@@ -24,6 +23,8 @@ from setpoint.errors import BundleError, DataError, StateError
 from setpoint.ports import DecisionQuery
 from setpoint.stages import sealing
 from setpoint.stages.replay import Replayed, reached, replay
+from setpoint.stages.review import REVIEWED
+from setpoint.stages.signed import entry_state, own_bundle
 from setpoint.workspace import Workspace
 
 SEARCH = "search/search.json"
@@ -67,6 +68,7 @@ class Evidence:
         trials: Parameter sets that its training tried, as its ``search.json`` says.
         search_fault: Where that file contradicts what the version was made of; empty where not.
         alike: Subjects of all accepted versions with the inputs of this one, itself among them.
+        void: Numbers of the entries of reviews that no key signed which was trusted then.
         batches: Batches in the snapshot of events that it was trained on.
         served: Its newest decisions; ``None`` where it decided nothing.
     """
@@ -78,6 +80,7 @@ class Evidence:
     served: Served | None
     search_fault: str = ""
     alike: frozenset[str] = frozenset()
+    void: frozenset[int] = frozenset()
 
     def gate(self, *patterns: str) -> list[Finding]:
         """Findings of the version's verdict whose names match."""
@@ -146,7 +149,9 @@ def read_evidence(workspace: Workspace) -> Evidence | None:
         batches=_batches(workspace, record),
         served=_served(workspace, version, now),
         alike=_alike(workspace, record),
-    )
+        void=frozenset(one.seq for one in record.of(REVIEWED)
+                       if entry_state(workspace, one) != "holds"),
+    )  # fmt: skip
 
 
 def _now(workspace: Workspace) -> datetime | None:
@@ -184,8 +189,7 @@ def _alike(workspace: Workspace, record: Record) -> frozenset[str]:
     found = set()
     for version in {entry.subject.rpartition("/")[2] for entry in record.of("accepted")}:
         try:
-            digest = workspace.registry.digest(version)
-            bundle = read_bundle(workspace.bundle(version), digest)
+            bundle = own_bundle(workspace, version, past=True)
         except (BundleError, StateError):  # what was deleted or altered shows nothing
             continue
         if bundle.features == record.bundle.features:

@@ -237,7 +237,7 @@ def read_record(workspace: Workspace, version: str) -> Record:
         champion=workspace.champion(),
         tags=registry.tags(version),
         run=registry.run(version),
-        bundle=own_bundle(workspace, version, revoked=True),
+        bundle=own_bundle(workspace, version, past=True),
         entries=tuple(state.ledger()),
         audit=audit,
         windows=tuple(state.windows()),

@@ -135,7 +135,7 @@ class _Walk:
         if row[7]:
             self.signed += 1
             self.key = row[7] if row[2] != ROTATED else key_in_force(row[2], row[4], row[7])
-            if row[7] in self.revoked and _is_since(row[1], self.revoked[row[7]]):
+            if row[7] in self.revoked and is_since(row[1], self.revoked[row[7]]):
                 count, first, _ = self.void.get(row[7], (0, row[0], 0))
                 self.void[row[7]] = (count + 1, first, row[0])
         else:
@@ -206,10 +206,10 @@ class _Walk:
     def _since_key(self, known: Known) -> int:
         """The first unsigned entry of after there was a key; 0 if the last one is of before."""
         last = self.row_at(self.unsigned) if self.unsigned and known.keyed else None
-        if last is None or not _is_since(last[1], known.keyed):
+        if last is None or not is_since(last[1], known.keyed):
             return 0
         rows = ((n, self.row_at(n)) for n in range(1, self.unsigned + 1))
-        return next(n for n, row in rows if row is not None and _is_since(row[1], known.keyed))
+        return next(n for n, row in rows if row is not None and is_since(row[1], known.keyed))
 
     def voided(self) -> list[Break]:
         """What each revoked key signed after it was void, at the first such entry."""
@@ -237,7 +237,8 @@ class _Walk:
             self.breaks.append(Break(self.entries + 1, f"{reason}; the end was cut off"))
 
 
-def _is_since(time: str, since: str) -> bool:
+def is_since(time: str, since: str) -> bool:
+    """Whether one time (ISO) is not before another; so it is, where one of them is none."""
     try:
         return datetime.fromisoformat(time) >= datetime.fromisoformat(since)
     except (ValueError, TypeError):

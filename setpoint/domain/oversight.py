@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from setpoint.domain.ledger import Entry
+from setpoint.errors import StateError
 
 STOPPED, RESUMED = "stopped", "resumed"
 """Kinds of the ledger entries about stops."""
@@ -40,23 +41,34 @@ class Stop:
         return told
 
 
-def in_force(entries: Iterable[Entry], vouched: Callable[[Entry], bool]) -> tuple[Stop, ...]:
+def in_force(entries: Iterable[Entry], state: Callable[[Entry], str]) -> tuple[Stop, ...]:
     """The stops in force, oldest first.
 
     Args:
         entries: Of the kinds ``STOPPED`` and ``RESUMED``, oldest first.
-        vouched: Whether an entry says what a known key signed: one that is not ends no stop.
+        state: Of an entry: ``holds``, ``void`` or ``altered``. Only one that holds stops or ends
+            anything.
+
+    Raises:
+        StateError: An entry of a stop was altered: who is to answer is not known.
     """
     stops: dict[str, Stop] = {}
     for entry in entries:
-        told = entry.evidence
-        scope = str(told.get("scope", ""))
-        if entry.kind == RESUMED and vouched(entry):
-            stops.pop(scope, None)
-        elif entry.kind == STOPPED and scope:
-            stand_in, person, note = (str(told.get(n, "")) for n in ("stand_in", "person", "note"))
-            since = datetime.fromisoformat(entry.time)
-            stops[scope] = Stop(scope, stand_in, person, note, since)
+        found, told = state(entry), entry.evidence
+        if entry.kind == STOPPED and found == "altered":
+            raise StateError(
+                f"ledger entry {entry.seq}, a stop, was altered or signed by nobody: who is to "
+                "answer is not known",
+                where="ledger",
+                fix="run 'setpoint audit', and restore state.db from a backup",
+            )
+        if found != "holds":
+            continue
+        scope = str(told["scope"])
+        stops.pop(scope, None)
+        if entry.kind == STOPPED:
+            stand_in, person, note = (str(told[name]) for name in ("stand_in", "person", "note"))
+            stops[scope] = Stop(scope, stand_in, person, note, datetime.fromisoformat(entry.time))
     return tuple(stops.values())
 
 

@@ -250,7 +250,7 @@ def _bundle(workspace: Workspace, name: str) -> Bundle:
             where=f"model {workspace.registry.name} in MLflow",
             fix=f"versions are {', '.join(workspace.registry.versions()) or 'none yet'}",
         )
-    return own_bundle(workspace, name, revoked=True)
+    return own_bundle(workspace, name, past=True)
 
 
 def _record(workspace: Workspace, name: str) -> TrainingRecord:

@@ -250,7 +250,13 @@ def held_by(workspace: Workspace, version: str, run: str) -> Request:
 
 def evidence(workspace: Workspace, request: Request) -> str:
     """What a person has to see before approving, as Markdown."""
-    [entry] = [e for e in workspace.state.ledger() if e.seq == request.entry]
+    entry = workspace.state.entry(request.entry)
+    if entry is None:
+        raise ReleaseError(
+            f"the ledger has no entry {request.entry}, on which {request.version} was asked for",
+            where="approval",
+            fix="run 'setpoint audit', and restore state.db from a backup",
+        )
     rows = [
         f"| {f['name']} {one_line(str(f.get('slice') or ''))} | {_number(f.get('value'))} "
         f"| {_number(f.get('setpoint'))} | {f['sample']:,} | {f['outcome']} "

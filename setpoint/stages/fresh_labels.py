@@ -9,6 +9,7 @@ service is told judges the model and is in no training: it counts once it is del
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,10 @@ from setpoint.workspace import Workspace
 
 if TYPE_CHECKING:
     from setpoint.stages.ingest import Ingested
+
+
+_TOO_FEW = "labels_too_few"
+"""Fact: digest of what was asked last and answered with no."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def learned(workspace: Workspace, snapshot: Ingested) -> str:
 def are_there(workspace: Workspace, text: str, wanted: int) -> bool:
     """Whether there are so many labels that the last training did not know.
 
-    Nothing is read while there cannot be as many.
+    Nothing is read while there cannot be as many, nor twice for the same snapshots in an hour of
+    event time.
 
     Args:
         workspace: The project.
@@ -86,8 +92,13 @@ def are_there(workspace: Workspace, text: str, wanted: int) -> bool:
     before = Learned.read(text)
     if happened is None or told is None or told.rows - before.labels + before.held < wanted:
         return False
+    broken = tuple(spans(workspace))
+    asked = [happened.version, told.version, text, wanted, str(broken), _hour(workspace)]
+    look = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    if workspace.state.recall(_TOO_FEW) == look:
+        return False
     events, labels = _stored(workspace, happened.version, told.version)
-    now, broken = present(workspace, events, labels), tuple(spans(workspace))
+    now = present(workspace, events, labels)
     # a clock that went back makes nothing unknown again
     until = now if before.until is None else max(now, before.until)
     after = _known(workspace, events, labels, until, broken)
@@ -101,7 +112,14 @@ def are_there(workspace: Workspace, text: str, wanted: int) -> bool:
     was = pa.concat_arrays([was, pa.nulls(len(after) - len(was), pa.int8())])
     same = pc.fill_null(pc.equal(was, after), False)
     fresh = pc.and_(pc.is_valid(after), pc.invert(same))
-    return int(pc.sum(fresh).as_py() or 0) >= wanted
+    enough = int(pc.sum(fresh).as_py() or 0) >= wanted
+    if not enough:
+        workspace.state.remember(_TOO_FEW, look)
+    return enough
+
+
+def _hour(workspace: Workspace) -> str:
+    return f"{workspace.clock.now():%Y-%m-%dT%H}"
 
 
 def _stored(workspace: Workspace, events: int, labels: int) -> tuple[pa.Table, pa.Table]:

@@ -13,7 +13,7 @@ from setpoint.errors import ReleaseError, StateError
 from setpoint.ports import TrafficPlan
 from setpoint.stages import fallback
 from setpoint.stages.roll_back import last_good
-from setpoint.stages.signed import vouched_entry
+from setpoint.stages.signed import entry_state
 from setpoint.stages.traffic import plan_id, start, steer, stops
 from setpoint.workspace import Workspace
 
@@ -152,7 +152,7 @@ def overridden(workspace: Workspace, decision_id: str) -> str | None:
     """What a person decided last in place of the model; ``None`` where nobody did."""
     entries = workspace.state.ledger_about(_subject(workspace, decision_id))
     said = [one for one in entries
-            if one.kind == OVERRIDDEN and vouched_entry(workspace, one, revoked=True)]  # fmt: skip
+            if one.kind == OVERRIDDEN and entry_state(workspace, one) == "holds"]  # fmt: skip
     return str(said[-1].evidence["action"]) if said else None
 
 

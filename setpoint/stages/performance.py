@@ -143,20 +143,28 @@ def _misses(
     until = ripe if fault is None else min(ripe, fault)
     until = until if was.until is None else max(until, was.until)
     after = _after(workspace, log, version, anew, was, until, now)
-    said = {"test": asdict(after.test), "until": until.isoformat(), "alarmed": None}
-    if after.alarmed is not None:
-        said["alarmed"] = after.alarmed.isoformat()
+    waits = fault is not None and until < ripe
+    said = {
+        "test": asdict(after.test),
+        "until": until.isoformat(),
+        "alarmed": None if after.alarmed is None else after.alarmed.isoformat(),
+        "waited": waits,
+    }
     workspace.state.remember(f"misses:{version}", json.dumps(said))
-    return _finding(after, error_rate, None if fault is None or until >= ripe else fault)
+    return _finding(after, error_rate, fault if waits else None)
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """The test, up to which event time it has seen decisions, and when its alarm was told."""
+    """The test, up to which event time it has seen decisions, and when its alarm was told.
+
+    ``waited``: whether rows after that waited for the end of a fault.
+    """
 
     test: Cusum
     until: datetime | None
     alarmed: datetime | None
+    waited: bool = False
 
 
 def _recalled(workspace: Workspace, version: str, anew: Cusum) -> _Seen:
@@ -170,6 +178,7 @@ def _recalled(workspace: Workspace, version: str, anew: Cusum) -> _Seen:
         Cusum(**known["test"]),
         datetime.fromisoformat(known["until"]),
         datetime.fromisoformat(since) if since else None,
+        bool(known.get("waited")),
     )
 
 
@@ -188,11 +197,12 @@ def _after(
     acted = acted_by_score(fresh, workspace.project.actions.positive)
     missed = (fresh["label"].to_numpy() == 1) & ~acted
     look = _micros(now)
+    ripe = integers(fresh["event_time"]) + workspace.project.label_age // _MICROSECOND
     test, told = caught_up(
         was.test,
         anew,
         missed,
-        integers(fresh["event_time"]) + workspace.project.label_age // _MICROSECOND,
+        ripe if was.waited else np.full(len(ripe), look),  # what nobody looked at is told
         look,
         told=None if was.alarmed is None else _micros(was.alarmed),
         stands=workspace.project.watch.window // _MICROSECOND,

@@ -120,7 +120,7 @@ def reached(workspace: Workspace, version: str, start: datetime | None = None) -
 
 def _signed(workspace: Workspace, version: str, told: str) -> tuple[bool | None, str]:
     try:
-        own_bundle(workspace, version, revoked=True)
+        own_bundle(workspace, version, past=True)
     except BundleError as err:
         return False, f"{told}: {err.what}"
     try:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from setpoint.domain.approval import POLICY, normal
 from setpoint.domain.ledger import Entry
 from setpoint.domain.record import project_digest
-from setpoint.errors import ProjectFileError, StateError
+from setpoint.errors import ProjectFileError, SetpointError
+from setpoint.stages.rebuild import read_record
 from setpoint.stages.signed import vouched_entry
 from setpoint.workspace import Workspace
 
@@ -27,25 +29,37 @@ def current(workspace: Workspace) -> str:
     return project_digest(workspace.project_file.read_bytes())
 
 
-def changes(workspace: Workspace) -> tuple[str, str]:
-    """What there is to read, as a unified diff.
+@dataclass(frozen=True)
+class Reading:
+    """What there is to read.
 
-    Returns:
-        The version in service, whose file the present one is held against (empty where there is
-        none, or its file is gone: then every line is new), and the diff (empty if both are equal).
+    Attributes:
+        digest: Of the project file as it is.
+        version: In service, whose file the present one is held against; empty where there is none,
+            or where what is kept of its file is not what its record names.
+        diff: From that file, or from nothing, to the present one; empty if both are equal.
     """
-    version = workspace.champion() or ""
-    before = ""
+
+    digest: str
+    version: str
+    diff: str
+
+
+def reading(workspace: Workspace) -> Reading:
+    """The project file beside that of the version in service."""
+    content = workspace.project_file.read_bytes()
+    version, before = workspace.champion() or "", b""
     try:
-        if version:
-            before = workspace.registry.artifact(version, "project")[1].decode("utf-8")
-    except StateError:  # trained before the file was kept: all of it is to be read
-        version = ""
-    after = workspace.project_file.read_text("utf-8")
-    lines = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), version or "nothing", "now", lineterm=""
-    )
-    return version, "\n".join(lines)
+        recorded = read_record(workspace, version) if version else None
+        if recorded is not None and not recorded.altered:
+            before = workspace.registry.artifact(version, "project")[1]
+            before = before if project_digest(before) == recorded.record.project else b""
+    except SetpointError:  # of before the file was kept, or altered: all of it is to be read
+        before = b""
+    version = version if before else ""
+    was, now = (one.decode("utf-8", "replace").splitlines() for one in (before, content))
+    lines = difflib.unified_diff(was, now, version or "nothing", "now", lineterm="")
+    return Reading(project_digest(content), version, "\n".join(lines))
 
 
 def review(workspace: Workspace, digest: str, person: str, note: str, login: str) -> Entry:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from setpoint.adapters.mlflow_registry import IMAGE
 from setpoint.domain.bundle import Bundle, read_bundle
 from setpoint.domain.ledger import Entry, entry_digest
+from setpoint.domain.ledger_audit import is_since
 from setpoint.domain.signatures import check_bundle, entry_message
 from setpoint.errors import BundleError
 from setpoint.workspace import Workspace
@@ -33,38 +36,64 @@ def check_signed(workspace: Workspace, version: str) -> None:
         workspace.image(version)
 
 
-def own_bundle(workspace: Workspace, version: str, *, revoked: bool = False) -> Bundle:
+def own_bundle(workspace: Workspace, version: str, *, past: bool = False) -> Bundle:
     """The bundle of a version, which a trusted key signed as this version's.
 
     Args:
         workspace: The project.
         version: The version.
-        revoked: Whether a key counts that was revoked since: for what is told of the past.
+        past: Whether it is told of rather than released: then a key counts that was revoked since,
+            and a bundle of before signatures is held by the ledger alone.
 
     Raises:
         BundleError: It is gone, altered, not signed, or another version's.
     """
     folder = workspace.bundle(version)
     bundle = read_bundle(folder, workspace.registry.digest(version))
-    keys = workspace.keys.known if revoked else workspace.keys.trusted
-    check_bundle(bundle.digest, bundle.signature, keys.check, str(folder))
+    keys = workspace.keys.known if past else workspace.keys.trusted
+    if bundle.signature is not None or not past:
+        check_bundle(bundle.digest, bundle.signature, keys.check, str(folder))
     _check_own(workspace, version, bundle)
     return bundle
 
 
-def vouched_entry(workspace: Workspace, entry: Entry, *, revoked: bool = False) -> bool:
-    """Whether a ledger entry says what a trusted key signed.
+EntryState = Literal["holds", "void", "altered"]
+
+
+def entry_state(workspace: Workspace, entry: Entry) -> EntryState:
+    """What an entry of the ledger is worth by itself, as the audit has it.
 
     Args:
         workspace: The project.
         entry: The entry; its content is held against its digest, too.
-        revoked: Whether a key counts that was revoked since, as it does for the audit: for what
-            was so before.
+
+    Returns:
+        ``holds``: a key signed it that was not void then, or it is older than all signatures;
+        ``void``: a key signed it that was; ``altered``: nobody who is known signed what it says.
     """
-    keys = workspace.keys.known if revoked else workspace.keys.trusted
+    if not _whole(entry):
+        return "altered"
+    if not entry.key and not entry.signature:
+        first = workspace.state.first_signed()
+        return "holds" if first is not None and entry.seq < first else "altered"
+    if not workspace.keys.known.check(entry.key, entry_message(entry.digest), entry.signature):
+        return "altered"
+    since = workspace.state.revoked_keys().get(entry.key)
+    return "void" if since is not None and is_since(entry.time, since) else "holds"
+
+
+def vouched_entry(workspace: Workspace, entry: Entry) -> bool:
+    """Whether a ledger entry says what a key signed that is trusted at present."""
+    message = entry_message(entry.digest)
+    return _whole(entry) and workspace.keys.trusted.check(entry.key, message, entry.signature)
+
+
+def _whole(entry: Entry) -> bool:
     content = (entry.seq, entry.time, entry.kind, entry.subject, entry.evidence, entry.previous)
-    whole = entry_digest(*content) == entry.digest
-    return whole and keys.check(entry.key, entry_message(entry.digest), entry.signature)
+    try:
+        return entry_digest(*content) == entry.digest
+    except (TypeError, ValueError):  # evidence that is no strict JSON: nobody wrote it so
+        return False
 
 
 def _check_own(workspace: Workspace, version: str, bundle: Bundle) -> None:
@@ -82,7 +111,8 @@ def _check_own(workspace: Workspace, version: str, bundle: Bundle) -> None:
             "train again",
         )
     entries = workspace.state.ledger_about(f"{workspace.project.name}/{version}")
-    stated = [one for one in entries if one.kind in STATED and "bundle" in one.evidence]
+    stated = [one for one in entries if one.kind in STATED and "bundle" in one.evidence
+              and entry_state(workspace, one) == "holds"]  # fmt: skip
     if stated and stated[-1].evidence["bundle"] != bundle.digest:
         last = stated[-1]
         raise BundleError(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
 from setpoint.adapters.envoy_config import answering
 from setpoint.domain.oversight import RESUMED, STOPPED, Stop, answers_for, diverted, in_force
 from setpoint.ports import TrafficPlan
-from setpoint.stages.signed import vouched_entry
+from setpoint.stages.signed import entry_state
 from setpoint.workspace import Workspace
 
 
 def stops(workspace: Workspace) -> tuple[Stop, ...]:
-    """The stops in force, oldest first: those of the ledger, which no other place can end."""
+    """The stops in force, oldest first, as the ledger tells them.
+
+    Raises:
+        StateError: An entry of a stop was altered.
+    """
     entries = workspace.state.ledger_of(STOPPED, RESUMED)
-    return in_force(entries, lambda one: vouched_entry(workspace, one, revoked=True))
+    return in_force(entries, partial(entry_state, workspace))
 
 
 def start(workspace: Workspace, version: str) -> None:

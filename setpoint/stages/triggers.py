@@ -128,10 +128,12 @@ def given_back(workspace: Workspace, was_killed: Callable[[str], bool]) -> bool:
     if left is None or not was_killed(left["run"]):
         return False
     again: bool = workspace.state.recall(_GIVEN_BACK) != left["known"]
+    # Another training that began meanwhile has taken them over: then nothing is given back.
+    if not workspace.state.swap(_LEARNING, str(text), ""):
+        return False
     if again:
         workspace.state.remember(_GIVEN_BACK, left["known"])
         workspace.state.remember(_LABELS_KNOWN, left["known"])
-    workspace.state.remember(_LEARNING, "")
     return again
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from setpoint.domain.oversight import (
     diverted,
     in_force,
 )
+from setpoint.errors import StateError
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 VERSIONS = st.sampled_from(["v1", "v2", "v3", "v4"])
@@ -60,13 +63,25 @@ def _entry(kind: str, stop: Stop, seq: int) -> Entry:
 def test_stops_in_force_are_those_of_the_ledger_that_nobody_ended() -> None:
     one, other = _stop("v1", "v2"), _stop(ALL, "v3")
     told = [_entry(STOPPED, one, 1), _entry(STOPPED, other, 2), _entry(RESUMED, one, 3)]
-    assert in_force(told, lambda _: True) == (other,)
-    assert in_force(told[:2], lambda _: True) == (one, other)
-    assert in_force([*told, _entry(STOPPED, one, 4)], lambda _: True) == (other, one)
+    assert in_force(told, lambda _: "holds") == (other,)
+    assert in_force(told[:2], lambda _: "holds") == (one, other)
+    assert in_force([*told, _entry(STOPPED, one, 4)], lambda _: "holds") == (other, one)
 
 
-def test_an_entry_that_nobody_vouches_for_ends_no_stop() -> None:
+@pytest.mark.parametrize("state", ["void", "altered"])
+def test_an_entry_that_nobody_vouches_for_ends_no_stop(state: str) -> None:
     one = _stop("v1", "v2")
     told = [_entry(STOPPED, one, 1), _entry(RESUMED, one, 2)]
-    assert in_force(told, lambda entry: entry.seq == 1) == (one,)
-    assert in_force(told[:1], lambda _: False) == (one,), "a stop holds whoever says so"
+    assert in_force(told, lambda entry: "holds" if entry.seq == 1 else state) == (one,)
+
+
+def test_a_forged_stop_names_nobody_who_answers() -> None:
+    told = [_entry(STOPPED, _stop("v1", "v2"), 1), _entry(STOPPED, _stop("v1", "v9"), 2)]
+    with pytest.raises(StateError, match="entry 2, a stop, was altered"):
+        in_force(told, lambda entry: "holds" if entry.seq == 1 else "altered")
+    assert in_force(told, lambda entry: "holds" if entry.seq == 1 else "void") == (
+        _stop("v1", "v2"),
+    ), "by a key that was void"
+    broken = replace(told[1], time="garbage", evidence={})
+    with pytest.raises(StateError):
+        in_force([told[0], broken], lambda entry: "holds" if entry.seq == 1 else "altered")

@@ -204,6 +204,17 @@ def test_a_rise_that_was_over_long_before_its_fault_was_taken_back_opens_nothing
     assert Outcome.FAILED in {f.outcome for f in plain}, "it was a rise"
 
 
+def test_a_rise_that_was_over_while_nobody_looked_is_told_at_the_next_look(served: Served) -> None:
+    for day in range(7):
+        now = served.day(day, missed=0.0)
+    assert served.look(now)["misses"].outcome != Outcome.FAILED
+    for day in range(7, 9):
+        served.day(day, missed=1.0)
+    for day in range(9, 19):
+        now = served.day(day, missed=0.0)
+    assert served.look(now)["misses"].outcome == Outcome.FAILED
+
+
 def test_a_clock_that_goes_back_has_no_row_judged_twice(served: Served) -> None:
     for day in range(5):
         now = served.day(day, missed=0.0)

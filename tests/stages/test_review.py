@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from setpoint.adapters.mlflow_registry import CHAMPION
 from setpoint.cli import app
 from setpoint.domain.findings import Outcome
 from setpoint.errors import ProjectFileError
@@ -104,6 +105,28 @@ def test_a_forged_word_opens_nothing(fresh: Trained, forged: str) -> None:
     attack(workspace.state.path, forged.format(digest))
     assert review.standing_review(workspace, digest) is None
     assert _asked(workspace, candidate)[0] == Outcome.ERROR
+
+
+def test_what_is_read_is_held_against_the_file_that_the_record_names(fresh: Trained) -> None:
+    workspace, candidate = fresh
+    workspace.registry.point(CHAMPION, candidate.version)
+    assert review.reading(workspace).diff == ""
+    changed = ASKED.replace("max_iter: 12", "max_iter: 13")
+    other = workspace.root / "setpoint.yaml"
+    other.write_text(changed, "utf-8")
+    with_other = replace(workspace, project_file=other)
+    with_other.__dict__["registry"] = workspace.registry
+    read = review.reading(with_other)
+    assert read.version == candidate.version and "max_iter: 13" in read.diff
+    assert len(read.diff.splitlines()) < 12
+    [kept] = workspace.project_file.parent.rglob("project/setpoint.yaml")
+    before = kept.read_bytes()
+    try:
+        kept.write_text(changed, "utf-8")
+        read = review.reading(with_other)
+    finally:
+        kept.write_bytes(before)
+    assert read.version == "" and "+name: small" in read.diff, "all of it is to be read"
 
 
 def test_what_is_recorded_of_a_training_is_the_file_that_it_was_read_from(tmp_path: Path) -> None:

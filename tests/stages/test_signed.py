@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from setpoint.adapters.signing import Keys
-from setpoint.domain.signatures import SIGNATURE
+from setpoint.adapters.sqlite_state import StateStore
+from setpoint.domain.ledger import canonical, link
+from setpoint.domain.signatures import SIGNATURE, entry_message
 from setpoint.errors import BundleError, DataError, StateError
 from setpoint.stages import release, train
 from setpoint.stages.ingest import ingest
-from setpoint.stages.signed import check_signed
+from setpoint.stages.signed import check_signed, entry_state, vouched_entry
 from setpoint.workspace import Workspace
 from tests.serving.test_bundle_format import write
 from tests.stages.releasing import two_versions
 from tests.stages.small import T0, deliver, make_frame, make_workspace, stored
+from tests.tampering import attack
 
 
 @pytest.fixture
@@ -172,3 +179,57 @@ def test_a_signed_bundle_that_the_ledger_does_not_name_is_not_released(
         check_signed(workspace, "v2")
     workspace.state.record(T0, kind, "small/v2", {"bundle": manifest.digest})  # judged since
     check_signed(workspace, "v2")
+
+
+def _newest(workspace: Workspace) -> tuple[str, bool]:
+    entry = workspace.state.ledger()[-1]
+    return entry_state(workspace, entry), vouched_entry(workspace, entry)
+
+
+def test_an_entry_is_worth_what_a_key_signed_of_it_while_it_was_trusted(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    workspace.state.record(T0, "stopped", "small/v1", {"scope": "v1"})
+    assert _newest(workspace) == ("holds", True)
+    first, old = workspace.state.ledger()[0], workspace.state.signing_key()
+    late = link(first, (T0 + timedelta(hours=2)).isoformat(), "resumed", "small/v1", {})
+    signed = workspace.keys.sign(old, entry_message(late.digest))
+    stolen = replace(late, key=signed.key, signature=signed.signature)
+    assert entry_state(workspace, stolen) == "holds"
+    workspace.state.rotate_key(T0 + timedelta(hours=1), "ann")
+    workspace.state.revoke_key(old, T0 + timedelta(hours=2), T0 + timedelta(hours=3), "ann")
+    assert entry_state(workspace, stolen) == "void"
+    assert entry_state(workspace, first) == "holds", "its key was not void then"
+    assert not vouched_entry(workspace, first), "nobody trusts the key any more"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "SET signature = '', key = ''",
+        "SET signature = 'ff'",
+        'SET evidence = \'{"scope":"v9"}\'',
+        "SET evidence = '{\"scope\":NaN}'",
+        "SET time = 'garbage'",
+    ],
+)
+def test_an_entry_that_was_altered_is_worth_nothing(tmp_path: Path, forged: str) -> None:
+    workspace = make_workspace(tmp_path)
+    for _ in range(2):
+        workspace.state.record(T0, "stopped", "small/v1", {"scope": "v1"})
+    attack(workspace.state.path, f"UPDATE ledger {forged} WHERE seq = 2")
+    assert _newest(workspace) == ("altered", False)
+
+
+def test_unsigned_entries_hold_only_where_they_are_older_than_all_signatures(
+    tmp_path: Path,
+) -> None:
+    old = StateStore(tmp_path / "state" / "state.db", "small")
+    workspace = make_workspace(tmp_path)
+    with closing(sqlite3.connect(old.path)) as db, db:
+        made = link(None, T0.isoformat(), "stopped", "small/v1", {"scope": "v1"})
+        row = (1, made.time, made.kind, made.subject, canonical(made.evidence), made.previous)
+        db.execute("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, '', '')", (*row, made.digest))
+    [unsigned] = workspace.state.ledger()
+    assert entry_state(workspace, unsigned) == "altered", "nothing signed vouches for it"
+    workspace.state.record(T0, "stopped", "small/v2", {"scope": "v2"})
+    assert entry_state(workspace, unsigned) == "holds"

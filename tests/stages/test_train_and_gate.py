@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -31,6 +32,7 @@ from setpoint.stages.publish import Candidate, publish
 from setpoint.stages.train import Training, assemble, fit
 from setpoint.workspace import Workspace
 from tests.stages.small import T0, deliver, make_frame, make_workspace
+from tests.tampering import attack, copied
 
 AGAINST = "saves_against_champion"
 
@@ -187,6 +189,21 @@ def test_rows_that_judged_too_many_candidates_judge_no_more(trained: Trained) ->
     [against] = [f for f in champion_findings(case) if f.name == AGAINST]
     assert against.outcome == Outcome.INCONCLUSIVE and "needs fresh rows" in against.reason
     assert len(workspace.state.ledger()) == spent
+
+
+def test_looks_at_the_judging_rows_that_were_altered_leave_no_budget(
+    trained: Trained, tmp_path: Path
+) -> None:
+    workspace = copied(trained.workspace, tmp_path)
+    workspace.registry.point(CHAMPION, trained.candidate.version)
+    look = {"version": "w0", "first": 0, "last": 2**60}
+    entry = workspace.state.record(T0, LOOKED, "small/holdout", look)
+    workspace.state.record(T0, "overridden", "small/holdout", {"action": "review"})
+    changed = "json_set(evidence, '$.last', 1)"
+    attack(workspace.state.path, f"UPDATE ledger SET evidence = {changed} WHERE seq = {entry.seq}")
+    case = Case(workspace, trained.candidate, trained.training, _decided(trained), "manual")
+    with pytest.raises(DataError, match=f"entry {entry.seq} was altered"):
+        champion_findings(case)
 
 
 @dataclass

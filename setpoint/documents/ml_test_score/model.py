@@ -32,7 +32,8 @@ def _reviewed(e: Evidence) -> Shown:
         return NOTHING
     told = f"commit {commit[:16]} and project file kept with the run"
     judged = e.record.verdict_entry
-    before = [x for x in e.record.entries if judged is not None and x.seq < judged.seq]
+    last = 0 if judged is None else judged.seq
+    before = [x for x in e.record.entries if x.seq < last and x.seq not in e.void]
     read = review_of(before, e.record.project_digest)
     if read is not None:
         return Shown(1.0, f"{told}, the file read by a person first ({link(read)})")

@@ -10,7 +10,11 @@ from setpoint.domain.gates.champion import champion_gate
 from setpoint.domain.gates.judged import Judged
 from setpoint.domain.gates.ranking import ranking_gate
 from setpoint.domain.holdout import Holdout, spent_rate
+from setpoint.domain.ledger import Entry
+from setpoint.errors import DataError
 from setpoint.stages.gates.case import Case
+from setpoint.stages.signed import entry_state
+from setpoint.workspace import Workspace
 
 AGAINST = "saves_against_champion"
 LOOKED = "holdout_looked_at"
@@ -42,7 +46,7 @@ def _cheaper(case: Case, champion: Judged) -> Finding:
     """
     rule, workspace, time = case.workspace.project.gates, case.workspace, case.rows.time
     subject = f"{workspace.project.name}/holdout"
-    holdout = Holdout.told(workspace.state.ledger_about(subject))
+    holdout = Holdout.told(_looks(workspace, subject))
     number = 1 + holdout.judged_before(case.candidate.version, time, rule.reuse.fresh)
     rate = spent_rate(rule.error_rate, number)
     if number > rule.reuse.candidates:
@@ -57,3 +61,20 @@ def _cheaper(case: Case, champion: Judged) -> Finding:
     return replace(
         found, reason=f"{found.reason}; candidate {number} on these rows: error rate {rate:.2g}"
     )
+
+
+def _looks(workspace: Workspace, subject: str) -> list[Entry]:
+    """Entries of the looks at rows that judge; those of a void key count as well.
+
+    Raises:
+        DataError: One was altered: how often the rows were looked at is not known.
+    """
+    looks = [one for one in workspace.state.ledger_about(subject) if one.kind == LOOKED]
+    bad = next((one for one in looks if entry_state(workspace, one) == "altered"), None)
+    if bad is not None:
+        raise DataError(
+            f"ledger entry {bad.seq} was altered: how often rows were looked at is not known",
+            where="ledger",
+            fix="run 'setpoint audit', and restore state.db from a backup",
+        )
+    return looks
