@@ -383,28 +383,27 @@ while True:
 def test_writers_at_once_that_are_killed_leave_a_ledger_that_holds(tmp_path: Path) -> None:
     rng = random.Random(5)
     acknowledged: dict[int, str] = {}
-    for _ in range(3):
-        writers = [
-            subprocess.Popen(
-                [sys.executable, "-c", _WRITER, str(tmp_path), f"w{number}"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for number in range(3)
-        ]
-        assert all(writer.stdout and writer.stdout.readline() for writer in writers)
+    said = tmp_path / "said"
+    for run in range(3):
+        # Files, not pipes: what was read ahead of a pipe is lost, and a line cut in two.
+        files = [said.with_suffix(f".{run}.{number}") for number in range(3)]
+        writers = []
+        for file in files:
+            with file.open("w") as out:
+                words = [sys.executable, "-c", _WRITER, str(tmp_path / "ledger"), file.suffix]
+                writers.append(subprocess.Popen(words, stdout=out, stderr=subprocess.PIPE))
+        while not all(file.stat().st_size for file in files):
+            assert all(writer.poll() is None for writer in writers)
+            time.sleep(0.01)
         time.sleep(rng.uniform(0.1, 0.6))
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
-        for writer in writers:
-            said, errors = writer.communicate()
-            assert not errors
-            for line in said.splitlines():
-                seq, _, digest = line.partition(" ")
-                if len(digest) == 64:
-                    acknowledged[int(seq)] = digest
-    ledger = Ledger(tmp_path)
+        assert [writer.communicate()[1] for writer in writers] == [b""] * 3
+        for line in "\n".join(file.read_text("utf-8") for file in files).splitlines():
+            seq, _, digest = line.partition(" ")
+            if len(digest) == 64:
+                acknowledged[int(seq)] = digest
+    ledger = Ledger(tmp_path / "ledger")
     assert ledger.breaks() == []
     held = {entry.seq: entry.digest for entry in ledger.state.ledger()}
     assert acknowledged.items() <= held.items() and len(acknowledged) > 10
