@@ -1,4 +1,4 @@
-"""What must be signed before it is released: the bundle, and the image that serves it."""
+"""What counts as signed: a bundle and an image before release, and entries of the ledger."""
 
 from __future__ import annotations
 

@@ -194,9 +194,10 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_written(
 @settings(max_examples=50, deadline=None)
 @given(st.from_type(FeatureSpec) | st.from_type(TableSpec))
 def test_specs_survive_the_trip_through_json(spec: FeatureSpec | TableSpec) -> None:
-    text = json.dumps(to_plain(spec))
-    if "NaN" in text or "Infinity" in text:
+    # No project file lets a share or a bound be none or without end.
+    if "nan" in repr(spec) or "inf" in repr(spec):
         return
+    text = json.dumps(to_plain(spec))
     assert to_plain(from_plain(type(spec), json.loads(text))) == to_plain(spec)
 
 
