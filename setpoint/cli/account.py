@@ -230,7 +230,6 @@ def _ledger(entries: Sequence[Told], audit: Audit) -> None:
     table = _table("#", "event time", "what", "by", "evidence", "digest")
     for one in entries:
         when = f"{one.time:%Y-%m-%d %H:%M}"
-        text = one.text
-        table.add_row(str(one.seq), when, one.kind, one.by, text, one.digest[:8])
+        table.add_row(str(one.seq), when, one.kind, one.by, one.text, one.digest[:8])
     if entries:
         console.print(table)

@@ -48,16 +48,15 @@ class Reading:
 def reading(workspace: Workspace) -> Reading:
     """The project file beside that of the version in service."""
     content = workspace.project_file.read_bytes()
-    version, before = workspace.champion() or "", b""
+    version, before = workspace.champion() or "", ""
     try:
         recorded = read_record(workspace, version) if version else None
-        if recorded is not None and not recorded.altered:
-            before = workspace.registry.artifact(version, "project")[1]
-            before = before if project_digest(before) == recorded.record.project else b""
+        if recorded is not None and recorded.record.project and not recorded.altered:
+            before = recorded.project
     except SetpointError:  # of before the file was kept, or altered: all of it is to be read
-        before = b""
+        before = ""
     version = version if before else ""
-    was, now = (one.decode("utf-8", "replace").splitlines() for one in (before, content))
+    was, now = before.splitlines(), content.decode("utf-8", "replace").splitlines()
     lines = difflib.unified_diff(was, now, version or "nothing", "now", lineterm="")
     return Reading(project_digest(content), version, "\n".join(lines))
 

@@ -94,7 +94,7 @@ def learning(workspace: Workspace, snapshot: Ingested, run: str) -> Iterator[Non
     trained(workspace, snapshot, run)
     try:
         yield
-    except Exception:
+    except Exception:  # raised again: whatever it came to nothing by, it has had its labels
         workspace.state.remember(_LEARNING, "")
         raise
     workspace.state.remember(_LEARNING, "")
